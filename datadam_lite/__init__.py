@@ -1,0 +1,30 @@
+"""datadam_lite: dataset distillation by attention matching, small enough to read.
+
+>>> import datadam_lite as dd
+>>> train, test = dd.load("digits")
+>>> distilled = dd.distill(train, ipc=1, width=8, iterations=2)
+>>> distilled.images.shape
+torch.Size([10, 1, 8, 8])
+"""
+
+from datadam_lite.attention import ATTENTION, spatial
+from datadam_lite.coresets import CORESETS, farthest_first, k_center, random, select
+from datadam_lite.data import DATASETS, ImageSet, load
+from datadam_lite.distill import Distiller, Settings, distill
+from datadam_lite.errors import DataDamError
+from datadam_lite.evaluate import Protocol, Report, accuracy, evaluate, train_network
+from datadam_lite.networks import NETWORKS, ConvNet, Features
+from datadam_lite.objectives import Term, class_means, matching_loss
+from datadam_lite.preprocess import Preprocess
+from datadam_lite.profiles import Profile, use_profile
+from datadam_lite.recipes import RECIPES, Recipe, objective, recipe
+from datadam_lite.seeding import generator
+from datadam_lite.synthetic import SyntheticSet
+
+__all__ = [
+    "ATTENTION", "CORESETS", "DATASETS", "NETWORKS", "RECIPES", "ConvNet", "DataDamError", "Distiller", "Features",
+    "ImageSet", "Preprocess", "Profile", "Protocol", "Recipe", "Report", "Settings", "SyntheticSet", "Term", "accuracy",
+    "class_means", "distill", "evaluate", "farthest_first", "generator", "k_center", "load", "matching_loss",
+    "objective", "random", "recipe", "select", "spatial", "train_network", "use_profile",
+]  # fmt: skip
+__version__ = "0.1.0"

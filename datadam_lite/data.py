@@ -1,0 +1,196 @@
+"""Real images: one uint8 tensor, one label each, and the names of the classes.
+
+Every data set of the book is an `ImageSet` held in memory. There is no data loader: a batch is an
+index into a tensor, which is both the simplest and the fastest way for images this small.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from datadam_lite.errors import DataDamError, known
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Labelled images in memory.
+
+    images: uint8 [N, C, H, W]; labels: int64 [N], an index into `classes`; name: for reports;
+    mirror: whether a mirrored image keeps its class (true of cats, not of digits).
+
+    Raises: DataDamError if the shapes disagree or a label names no class.
+
+    >>> train, test = load("digits")
+    >>> train
+    ImageSet digits: 1297 images of 1x8x8 pixels in 10 classes
+    """
+
+    images: UInt8[Tensor, "n c h w"]
+    labels: Int64[Tensor, " n"]
+    classes: tuple[str, ...]
+    name: str = "images"
+    mirror: bool = True
+
+    def __post_init__(self):
+        if self.images.ndim != 4 or self.images.dtype != torch.uint8:
+            raise DataDamError(
+                "images must be uint8 of shape [N, C, H, W]; received "
+                f"{self.images.dtype} of shape {list(self.images.shape)}."
+            )
+        if self.labels.shape != self.images.shape[:1] or self.labels.dtype != torch.int64:
+            raise DataDamError(
+                f"expected one int64 label for each of the {len(self.images)} images; "
+                f"received {self.labels.dtype} of shape {list(self.labels.shape)}."
+            )
+        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise DataDamError(
+                f"labels must lie in 0 … {len(self.classes) - 1} ({len(self.classes)} classes); "
+                f"received {int(self.labels.min())} … {int(self.labels.max())}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.shape))
+        return f"ImageSet {self.name}: {len(self)} images of {shape} pixels in {len(self.classes)} classes"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one image."""
+        return tuple(self.images.shape[1:])
+
+    @cached_property
+    def rows_of_class(self) -> list[Int64[Tensor, " m"]]:
+        """For each class, the row numbers of its images."""
+        return [(self.labels == k).nonzero().flatten() for k in range(len(self.classes))]
+
+    def sample(self, n: int, generator: torch.Generator) -> Int64[Tensor, " k*n"]:
+        """Draw n different images of every class; row numbers, class-major: 0…0, 1…1, …
+
+        Raises: DataDamError if a class holds fewer than n images.
+
+        >>> from datadam_lite.seeding import generator
+        >>> train, _ = load("digits")
+        >>> train.labels[train.sample(2, generator(0, "example"))].tolist()
+        [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9]
+        """
+        self.require(n)
+        picks = [
+            rows[torch.randperm(len(rows), generator=generator, device=generator.device)[:n].cpu()]
+            for rows in self.rows_of_class
+        ]
+        return torch.cat(picks)
+
+    def require(self, n: int) -> None:
+        """Raise DataDamError unless every class holds at least n images, n being at least 1."""
+        if n < 1:
+            raise DataDamError(f"expected at least 1 image per class; received {n}.")
+        smallest = min(range(len(self.classes)), key=lambda k: len(self.rows_of_class[k]))
+        held = len(self.rows_of_class[smallest])
+        if held < n:
+            raise DataDamError(
+                f"{n} images per class were asked of {self.name}, but class "
+                f"{self.classes[smallest]!r} has {held}; ask for at most {held}."
+            )
+
+    @cached_property
+    def statistics(self) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
+        """Per-channel mean and standard deviation of all pixels, in units of [0, 1].
+
+        Computed from the counts of the 256 grey levels: exact, whatever the number of images.
+        """
+        level = torch.arange(256, dtype=torch.float64) / 255
+        means, stds = [], []
+        for channel in self.images.unbind(1):
+            share = torch.bincount(channel.flatten(), minlength=256).double() / channel.numel()
+            mean = (share * level).sum()
+            means.append(mean)
+            stds.append((share * (level - mean).square()).sum().sqrt())
+        if min(stds) == 0:
+            raise DataDamError(f"a channel of {self.name} is constant; expected images that differ.")
+        return torch.stack(means).float(), torch.stack(stds).float()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Fingerprint of images, labels and class names, for provenance."""
+        digest = hashlib.sha256(repr((tuple(self.images.shape), self.classes)).encode())
+        digest.update(self.images.contiguous().numpy())
+        digest.update(self.labels.contiguous().numpy())
+        return digest.hexdigest()
+
+
+def digits() -> tuple[ImageSet, ImageSet]:
+    """scikit-learn's handwritten digits: 1,797 real 8x8 images that ship with the library.
+
+    500 of them, drawn with a fixed seed and the same share of every class, are the test set.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    bunch = load_digits()
+    images = torch.from_numpy(bunch.images * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
+    labels = torch.from_numpy(bunch.target).long()
+    rows = train_test_split(torch.arange(len(labels)), test_size=500, stratify=labels, random_state=0)
+    classes = tuple(map(str, range(10)))
+    return tuple(ImageSet(images[r], labels[r], classes, "digits", mirror=False) for r in rows)
+
+
+def cifar10(root: str | Path = "data") -> tuple[ImageSet, ImageSet]:
+    """CIFAR-10, downloaded by torchvision into `root` (170 MB) the first time.
+
+    Raises: DataDamError if it can't be downloaded, saying where to put the file by hand.
+    """
+    from torchvision.datasets import CIFAR10
+
+    try:
+        parts = [CIFAR10(root, train=train, download=True) for train in (True, False)]
+    except (OSError, RuntimeError) as error:
+        raise DataDamError(
+            f"CIFAR-10 could not be downloaded ({error}); put {CIFAR10.filename} into {Path(root).resolve()}, "
+            "or give the path of an ImageFolder directory or zip that you have."
+        ) from error
+    return tuple(
+        ImageSet(
+            torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(),
+            torch.tensor(part.targets),
+            tuple(part.classes),
+            "cifar10",
+        )
+        for part in parts
+    )
+
+
+DATASETS = {"digits": lambda root: digits(), "cifar10": cifar10}
+
+
+def load(name: str | Path, root: str | Path = "data") -> tuple[ImageSet, ImageSet]:
+    """Load (training set, test set) by name, or from an ImageFolder directory or zip.
+
+    name: one of `DATASETS`, or a path to a folder or zip with `train/<class>/<image>` and
+    `test/<class>/<image>` (or `val/`); root: where downloaded data sets are kept.
+
+    Raises: DataDamError if the name is unknown or the path does not hold an ImageFolder.
+
+    >>> train, test = load("digits")
+    >>> len(train), len(test), train.shape
+    (1297, 500, (1, 8, 8))
+    """
+    from datadam_lite.imagefolder import load_imagefolder
+
+    path = Path(name).expanduser()
+    if name in DATASETS:
+        return DATASETS[name](root)
+    if path.exists():
+        return load_imagefolder(path)
+    if path.suffix or len(path.parts) > 1:
+        raise DataDamError(
+            f"there is no file or folder {path}; expected an ImageFolder directory or zip. "
+            "Check the path for a spelling mistake."
+        )
+    return known(str(name), DATASETS, "data set (and no such folder)")

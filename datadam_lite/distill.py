@@ -1,0 +1,235 @@
+"""The loop: one random network, one loss and one step of the images per iteration (DataDAM, algorithm 1)."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from datadam_lite.augment import augment, draw, operations
+from datadam_lite.checkpoint import load_checkpoint, save_checkpoint
+from datadam_lite.coresets import select
+from datadam_lite.data import ImageSet
+from datadam_lite.errors import DataDamError, known
+from datadam_lite.networks import build
+from datadam_lite.objectives import class_means, matching_loss
+from datadam_lite.preprocess import Preprocess
+from datadam_lite.progress import bar
+from datadam_lite.provenance import code_sha256, versions
+from datadam_lite.recipes import Recipe, objective, recipe
+from datadam_lite.seeding import generator
+from datadam_lite.synthetic import SyntheticSet
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to compute, as opposed to what: none of this is part of a recipe.
+
+    device: None for a GPU if there is one; precision: of the convolutions ("float32" or "bfloat16");
+    compile: fuse the step with torch.compile; checkpoint_every: iterations between checkpoints.
+    """
+
+    device: str | None = None
+    precision: str = "float32"
+    compile: bool = False
+    checkpoint_every: int = 100
+
+    def __post_init__(self):
+        known(self.precision, PRECISIONS, "precision")
+        if self.checkpoint_every < 1:
+            raise DataDamError(f"checkpoint_every must be at least 1; received {self.checkpoint_every}.")
+
+    def torch_device(self) -> torch.device:
+        """The device to compute on."""
+        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    def autocast(self):
+        """Context in which convolutions run in `precision`; norms, attention and means stay in float32."""
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(self.torch_device().type, dtype=dtype, enabled=dtype != torch.float32)
+
+    def numerics(self) -> dict:
+        """What a bit-for-bit continuation depends on."""
+        device = self.torch_device().type
+        threads = torch.get_num_threads() if device == "cpu" else None
+        settings = {"device": device, "threads": threads, "precision": self.precision, "compile": self.compile}
+        return settings | {"versions": versions()}
+
+
+class Step(NamedTuple):
+    """One iteration: its number from 1, the loss, and the terms it is the sum of."""
+
+    iteration: int
+    loss: float
+    terms: dict[str, float]
+
+
+class Distiller:
+    """An iterator over the steps of a distillation; step it in a cell with `next(distiller)`.
+
+    train: the real images; ipc: images per class; recipe: a name or a Recipe.
+    After k steps `images` is a function of (train, recipe, seed, settings, k) and of nothing else.
+
+    Raises: DataDamError if a class holds too few images.
+
+    >>> from datadam_lite.data import load
+    >>> train, _ = load("digits")
+    >>> distiller = Distiller(train, 1, recipe("dm", width=8, real_batch=8, iterations=3))
+    >>> [step.iteration for step in distiller]
+    [1, 2, 3]
+    """
+
+    def __init__(
+        self, train: ImageSet, ipc: int, recipe: Recipe, *, seed: int = 0, settings: Settings | None = None
+    ):
+        train.require(ipc)
+        train.require(recipe.real_batch)
+        self.train, self.ipc, self.recipe, self.seed = train, ipc, recipe, seed
+        self.settings = settings or Settings()
+        self.device = self.settings.torch_device()
+        self.terms = objective(recipe)
+        self.operations = operations(recipe.augmentation, mirror=train.mirror)
+        self.preprocess = Preprocess.fit(train, zca=recipe.zca, eps=recipe.zca_eps).to(self.device)
+        self.pixels = train.images.to(self.device)
+        self.whitened = self.preprocess.apply(self.pixels) if recipe.zca else None  # too dear for every batch
+        self.initial_rows = select(recipe.init, train, ipc, seed)
+        self.images = self.real(self.initial_rows).clone().requires_grad_()  # (K*ipc, C, H, W)
+        self.optimizer = torch.optim.SGD([self.images], recipe.image_lr, recipe.image_momentum)
+        options = {"width": recipe.width, "depth": recipe.depth, "norm": recipe.norm, "pooling": recipe.pooling}
+        network = build(recipe.network, train.shape, len(train.classes), **options)
+        self.network = network.to(self.device).requires_grad_(False)
+        self.class_means = torch.compile(class_means) if self.settings.compile else class_means
+        self.losses: list[list[float]] = []
+
+    @property
+    def iteration(self) -> int:
+        """How many steps have been taken."""
+        return len(self.losses)
+
+    def real(self, rows: Tensor) -> Tensor:
+        """Return real images of these rows, preprocessed: [n, C, H, W]."""
+        rows = rows.to(self.device)
+        return self.preprocess.apply(self.pixels[rows]) if self.whitened is None else self.whitened[rows]
+
+    def loss(self, iteration: int) -> dict[str, Tensor]:
+        """Return the terms of the loss at this iteration's network, real batch and augmentation.
+
+        Any iteration can be replayed, at any time, for the images as they are now.
+        """
+        classes = len(self.train.classes)
+        self.network.reset(generator(self.seed, "network", iteration, device=self.device))
+        rows = self.train.sample(self.recipe.real_batch, generator(self.seed, "real batch", iteration))
+        real, synthetic = self.real(rows), self.images
+        if self.operations:
+            stream = generator(self.seed, "augmentation", iteration, device=self.device)
+            siamese = draw(self.operations, classes, stream, one_operation=False)  # one row for each class
+            real, synthetic = augment(real, siamese), augment(synthetic, siamese)
+        with self.settings.autocast():
+            with torch.no_grad():
+                real_means = self.class_means(self.network, self.terms, real, classes)
+            synthetic_means = self.class_means(self.network, self.terms, synthetic, classes)
+        return matching_loss(self.terms, real_means, synthetic_means)
+
+    def __iter__(self) -> "Distiller":
+        return self
+
+    def __next__(self) -> Step:
+        if self.iteration == self.recipe.iterations:
+            raise StopIteration
+        iteration = self.iteration + 1
+        terms = self.loss(iteration)
+        total = sum(terms.values())
+        step = Step(iteration, total.item(), {name: term.item() for name, term in terms.items()})
+        if not math.isfinite(step.loss):
+            raise DataDamError(
+                f"the loss is {step.loss} at iteration {iteration} (expected a finite number); the images of "
+                "the last finite iteration are kept. Try a smaller image_lr or loss_scale."
+            )
+        self.optimizer.zero_grad()
+        total.backward()
+        self.optimizer.step()
+        self.losses.append(list(step.terms.values()))
+        return step
+
+    def identity(self) -> dict:
+        """What a checkpoint must agree with before it can be continued."""
+        return {
+            "recipe": self.recipe.describe(), "ipc": self.ipc, "seed": self.seed,
+            "data": {"name": self.train.name, "sha256": self.train.sha256}, "numerics": self.settings.numerics(),
+        }  # fmt: skip
+
+    def save_checkpoint(self, path: str | Path) -> None:
+        """Write all that is needed to go on from here."""
+        momentum = self.optimizer.state[self.images]["momentum_buffer"] if self.losses else None
+        state = {"images": self.images.detach(), "momentum": momentum, "losses": self.losses}
+        save_checkpoint(path, self.identity(), state)
+
+    def load_checkpoint(self, path: str | Path) -> None:
+        """Go on from a checkpoint of the same run.
+
+        Raises: DataDamError if it can't be read, or names what differs if it is of another run.
+        """
+        state = load_checkpoint(path, self.identity(), self.device)
+        with torch.no_grad():
+            self.images.copy_(state["images"])
+        if state["momentum"] is not None:
+            self.optimizer.state[self.images]["momentum_buffer"] = state["momentum"]
+        self.losses = state["losses"]
+
+    def synthetic(self) -> SyntheticSet:
+        """Return the distilled images as they are now, with preprocessing and provenance."""
+        start = self.real(self.initial_rows)
+        provenance = {
+            "method": self.recipe.name, "recipe": self.recipe.describe(), "ipc": self.ipc, "seed": self.seed,
+            "iterations": self.iteration, "data": self.train.name, "data_sha256": self.train.sha256,
+            "moved": float((self.images.detach() - start).square().mean().sqrt()),
+            "terms": [term.name for term in self.terms],
+            "numerics": self.settings.numerics(), "code_sha256": code_sha256(),
+        }  # fmt: skip
+        return SyntheticSet(
+            self.images.detach().clone().cpu(), self.train.labels[self.initial_rows], self.train.classes,
+            self.preprocess.to("cpu"), self.train.mirror, provenance, self.initial_rows,
+            torch.tensor(self.losses, dtype=torch.float64).reshape(self.iteration, len(self.terms)),
+        )  # fmt: skip
+
+
+def distill(
+    train: ImageSet, ipc: int, method: str | Recipe = "datadam", *,
+    seed: int = 0, checkpoint: str | Path | None = None, settings: Settings | None = None, **changes,
+) -> SyntheticSet:
+    """Distil `train` into ipc images per class.
+
+    method: a recipe or its name; changes: recipe fields, such as `attention=my_function`,
+    `iterations=200` or `zca=False`; checkpoint: a file to write to as the run goes, and to go on
+    from if it exists.
+
+    Raises: DataDamError for bad input, a loss that is not finite, or a checkpoint of another run.
+
+    >>> from datadam_lite.data import load
+    >>> train, _ = load("digits")
+    >>> distill(train, 1, width=8, real_batch=8, iterations=2).images.shape
+    torch.Size([10, 1, 8, 8])
+    """
+    distiller = Distiller(train, ipc, recipe(method, **changes), seed=seed, settings=settings)
+    if checkpoint and Path(checkpoint).exists():
+        distiller.load_checkpoint(checkpoint)
+    try:
+        _run(distiller, checkpoint)
+    except KeyboardInterrupt:
+        if checkpoint:
+            distiller.save_checkpoint(checkpoint)
+        raise
+    return distiller.synthetic()
+
+
+def _run(distiller: Distiller, checkpoint: str | Path | None) -> None:
+    with bar(total=distiller.recipe.iterations, initial=distiller.iteration, desc="distilling") as progress:
+        for step in distiller:
+            progress.set_postfix(loss=f"{step.loss:.4g}", refresh=False)
+            progress.update()
+            if checkpoint and step.iteration % distiller.settings.checkpoint_every == 0:
+                distiller.save_checkpoint(checkpoint)

@@ -1,0 +1,19 @@
+"""The one exception of the package."""
+
+
+class DataDamError(ValueError):
+    """Bad input: one sentence saying what was expected, what came, and what to do next."""
+
+
+def known(name: str, table, kind: str):
+    """Look `name` up in `table`, or say which names there are.
+
+    >>> known("b", {"a": 1, "b": 2}, "letter")
+    2
+    >>> known("c", {"a": 1, "b": 2}, "letter")
+    Traceback (most recent call last):
+    datadam_lite.errors.DataDamError: unknown letter 'c'; the known ones are a, b.
+    """
+    if name not in table:
+        raise DataDamError(f"unknown {kind} {name!r}; the known ones are {', '.join(table)}.")
+    return table[name]

@@ -1,0 +1,103 @@
+"""One look for every figure: white ground, colour-blind-safe colours, nothing told by colour alone."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from datadam_lite.evaluate import Report
+from datadam_lite.files import replacing
+from datadam_lite.synthetic import SyntheticSet
+
+MARKERS = "osD^vP*X"
+
+
+def style() -> None:
+    """Set the book's look for all figures that follow."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.95)
+    plt.rcParams.update({"figure.dpi": 110, "savefig.facecolor": "white", "figure.constrained_layout.use": True})
+
+
+def show_images(
+    rows: dict[str, Float[Tensor, "n c h w"]], titles: tuple[str, ...] = (), *, size: float = 0.8
+) -> Figure:
+    """Draw rows of images, each with its name at the left and titles above the columns.
+
+    rows: name -> [N, C, H, W] in [0, 1]; size: inches per image.
+
+    >>> import torch
+    >>> figure = show_images({"noise": torch.rand(4, 1, 8, 8)}, tuple("abcd"))
+    >>> plt.close(figure)
+    """
+    columns = max(len(images) for images in rows.values())
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(size * columns + 1.1, size * len(rows) + 0.4), squeeze=False
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for line, (name, images) in zip(axes, rows.items(), strict=True):
+        for axis, image in zip(line, images, strict=False):
+            axis.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=1)
+        line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
+    for axis, title in zip(axes[0], titles, strict=False):
+        axis.set_title(title, fontsize="small")
+    return figure
+
+
+def picture(chosen: SyntheticSet, path: str | Path | None = None, *, columns: int | None = None) -> Figure:
+    """Draw a whole set as one grid, a column for each class (or `columns` images a line); save it if asked.
+
+    Raises: DataDamError if the file can't be written.
+    """
+    classes, ipc = chosen.classes, int(chosen.ipc)
+    images = chosen.pixels()
+    if columns is None and len(classes) <= 20:
+        columns, images = len(classes), images.unflatten(0, (len(classes), ipc)).transpose(0, 1).flatten(0, 1)
+    columns = columns or 20
+    side = images.shape[-1] + 1
+    grid = make_grid(images, nrow=columns, padding=1, pad_value=1).permute(1, 2, 0).numpy()
+    figure, axis = plt.subplots(figsize=(9, 9 * grid.shape[0] / grid.shape[1] + 0.6))
+    axis.imshow(grid, interpolation="nearest")
+    axis.set(yticks=[], xticks=[])
+    axis.grid(visible=False)
+    if columns == len(classes):
+        centres = [side * (k + 0.5) for k in range(columns)]
+        axis.set_xticks(centres, classes, rotation=30 if max(map(len, classes)) > 3 else 0, ha="center")
+        axis.xaxis.tick_top()
+    sns.despine(figure, left=True, bottom=True)
+    if path is not None:
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=Path(path).suffix.lstrip(".") or "png", dpi=150)
+    return figure
+
+
+def accuracies(reports: dict[str, Report], *, label: str = "test accuracy (%)") -> Figure:
+    """Draw every model of every report as a point, and the mean ± one standard deviation beside them.
+
+    >>> figure = accuracies({"random": Report([[60.0, 64.0]]), "DataDAM": Report([[80.0, 82.0]])})
+    >>> plt.close(figure)
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 0.6 * len(reports) + 1.1))
+    for place, (report, marker) in enumerate(zip(reports.values(), MARKERS, strict=False)):
+        for row in report.accuracies:
+            axis.plot(row, [place + 0.12] * len(row), marker, markersize=5, alpha=0.55, color=f"C{place}")
+        axis.errorbar(report.mean, place - 0.12, xerr=report.std, fmt="k|", markersize=12, capsize=4)
+    axis.set_yticks(range(len(reports)), reports)
+    axis.set(xlabel=label, ylim=(len(reports) - 0.5, -0.5))
+    return figure
+
+
+def loss_curve(chosen: SyntheticSet) -> Figure:
+    """Draw the loss over the iterations, term by term."""
+    figure, axis = plt.subplots(figsize=(6.4, 3.2))
+    for name, values, dashes in zip(
+        chosen.provenance["terms"], chosen.losses.T, ("-", "--", ":", "-."), strict=False
+    ):
+        axis.plot(range(1, len(values) + 1), values, dashes, label=name)
+    axis.set(xlabel="iteration", ylabel="weighted term of the loss", yscale="log")
+    axis.legend()
+    return figure

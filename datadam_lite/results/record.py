@@ -1,0 +1,147 @@
+"""Run an experiment and record it: `python -m datadam_lite.results.record NAME --data PATH`.
+
+Every run resumes from its checkpoint in the working folder, so a long one can be done in pieces.
+A run of the same name replaces the record.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from safetensors.torch import save
+
+from datadam_lite.coresets import CORESETS, select
+from datadam_lite.data import ImageSet, load
+from datadam_lite.distill import Distiller, Settings
+from datadam_lite.errors import known
+from datadam_lite.evaluate import Protocol, Report, evaluate
+from datadam_lite.files import replacing
+from datadam_lite.preprocess import Preprocess
+from datadam_lite.progress import bar
+from datadam_lite.provenance import code_sha256, hardware, versions
+from datadam_lite.recipes import recipe
+from datadam_lite.results import FOLDER
+from datadam_lite.synthetic import SyntheticSet
+
+STAGES = (10, 50, 100, 200, 500, 1000, 2000, 4000, 8000, 20_000)  # iterations at which pictures are kept
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment: a recipe or coreset by name, images per class, how often, and recipe fields."""
+
+    method: str
+    ipc: int = 1
+    sets: int = 1
+    networks: int = 5
+    scale: str = "cpu"
+    settings: Settings = field(default_factory=lambda: Settings(precision="bfloat16", compile=True))
+    changes: dict = field(default_factory=dict)
+
+
+def _datadam(**changes) -> Run:
+    return Run("datadam", changes={"iterations": 2000, **changes})
+
+
+RUNS = {
+    "cifar10-ipc1-random": Run("random", sets=5, networks=2),
+    "cifar10-ipc1-k_center": Run("k_center", sets=3, networks=2),
+    "cifar10-ipc1-datadam-zca-scale1": _datadam(zca=True, loss_scale=1.0),
+    "cifar10-ipc1-datadam-zca-scale100": _datadam(zca=True, loss_scale=100.0),
+    "cifar10-ipc1-datadam-scale1": _datadam(zca=False, loss_scale=1.0),
+    "cifar10-ipc1-datadam-scale100": _datadam(zca=False, loss_scale=100.0),
+    "cifar10-ipc1-dm": Run("dm", changes={"iterations": 2000, "real_batch": 64}),
+    "cifar10-ipc1-datadam-zca-scale10": _datadam(zca=True, loss_scale=10.0),
+}
+
+
+def distilled(run: Run, train: ImageSet, seed: int, checkpoint: Path) -> tuple[SyntheticSet, dict]:
+    """Distil one set, from its checkpoint if there is one; also return pictures at several stages."""
+    distiller = Distiller(train, run.ipc, recipe(run.method, **run.changes), seed=seed, settings=run.settings)
+    stages = checkpoint.with_suffix(".stages")
+    pictures = {}
+    if checkpoint.exists():
+        distiller.load_checkpoint(checkpoint)
+        pictures = torch.load(stages, weights_only=True)
+    for step in bar(distiller, total=distiller.recipe.iterations, initial=distiller.iteration):
+        if step.iteration in STAGES:
+            pictures[f"iteration {step.iteration}"] = to_uint8(distiller.synthetic())
+        if step.iteration % run.settings.checkpoint_every == 0:
+            torch.save(pictures, stages)
+            distiller.save_checkpoint(checkpoint)
+    return distiller.synthetic(), pictures
+
+
+def to_uint8(chosen: SyntheticSet) -> torch.Tensor:
+    """Return the pictures of a set as uint8 [N, C, H, W]."""
+    return (chosen.pixels() * 255).round().to(torch.uint8)
+
+
+def row(run: Run, dataset: str, method: str, protocol: Protocol, report: Report) -> dict:
+    """Return an evaluation with the fields every record has."""
+    name = run.method if method == run.method else f"{run.method}, {method}"
+    return {
+        "dataset": dataset, "method": name, "recipe": run.method, "ipc": run.ipc, "protocol": protocol.name,
+        "scale": run.scale, **report.record(),
+    }  # fmt: skip
+
+
+def perform(name: str, data: str, work: Path) -> dict:
+    """Perform the run of that name and write its record and pictures; return the record."""
+    run, protocol, started = known(name, RUNS, "experiment"), Protocol(), time.time()
+    code = code_sha256()  # of the code that runs, not of what an editor makes of it meanwhile
+    train, test = load(data)
+    if run.method in CORESETS:
+        preprocess = Preprocess.fit(train)
+        rows_of = [select(run.method, train, run.ipc, seed) for seed in range(run.sets)]
+        candidates = {run.method: [SyntheticSet.from_real(train, rows, preprocess) for rows in rows_of]}
+        details, pictures = {}, {}  # no picture: real images of a data set are not ours to publish
+    else:
+        work.mkdir(parents=True, exist_ok=True)
+        made = [distilled(run, train, seed, work / f"{name}-{seed}.checkpoint") for seed in range(run.sets)]
+        sets = [chosen for chosen, _ in made]
+        candidates = {run.method: sets, "initial": [chosen.initial(train) for chosen in sets]}
+        details = {
+            "recipe": sets[0].provenance["recipe"], "moved": [s.provenance["moved"] for s in sets],
+            "terms": sets[0].provenance["terms"], "losses": sets[0].losses[::20].tolist(),
+        }  # fmt: skip
+        pictures = made[0][1]
+    distilled_after = time.time()
+    rows = [
+        row(run, train.name, method, protocol, evaluate(chosen, test, networks=run.networks, protocol=protocol))
+        for method, chosen in candidates.items()
+    ]
+    record = {
+        "name": name, "date": date.today().isoformat(), "scale": run.scale, "rows": rows, **details,
+        "seeds": list(range(run.sets)), "protocol": asdict(protocol), "data_sha256": train.sha256,
+        "code_sha256": code, "versions": versions(), "hardware": hardware(run.settings.torch_device()),
+        "numerics": run.settings.numerics(),
+        "seconds": {"to make": distilled_after - started, "to evaluate": time.time() - distilled_after},
+    }  # fmt: skip
+    with replacing(FOLDER / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n")
+    if pictures:
+        with replacing(FOLDER / f"{name}.safetensors") as temporary:
+            temporary.write_bytes(save(pictures))
+    return record
+
+
+def main(
+    names: Annotated[list[str], typer.Argument(help="experiments; see RUNS in this file")],
+    data: Annotated[str, typer.Option(help="data set: a name, or the path of an ImageFolder or zip")],
+    work: Annotated[Path, typer.Option(help="folder for checkpoints")] = Path("runs"),
+):
+    """Perform experiments and write their records into the package."""
+    for name in names:
+        record = perform(name, data, work)
+        for evaluated in record["rows"]:
+            print(f"{name}: {evaluated['method']} {evaluated['mean']:.1f} ± {evaluated['std']:.1f} %")
+
+
+if __name__ == "__main__":
+    typer.run(main)
