@@ -69,7 +69,11 @@ def distill_command(
     checkpoint = out.with_name(out.name + ".checkpoint")
     if checkpoint.exists():
         print(f"going on from {checkpoint}")
-    distilled = distill(train, ipc, chosen, seed=seed, checkpoint=checkpoint, settings=settings)
+    try:
+        distilled = distill(train, ipc, chosen, seed=seed, checkpoint=checkpoint, settings=settings)
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on from {checkpoint}", file=sys.stderr)
+        raise typer.Exit(130) from None
     distilled.save(out)
     checkpoint.unlink(missing_ok=True)
     print(f"{out}: {len(distilled)} images, moved {distilled.provenance['moved']:.2f} (root mean square)")

@@ -88,6 +88,7 @@ class Distiller:
     ):
         train.require(ipc)
         train.require(recipe.real_batch)
+        recipe = recipe.for_images(train.shape)
         self.train, self.ipc, self.recipe, self.seed = train, ipc, recipe, seed
         self.settings = settings or Settings()
         self.device = self.settings.torch_device()

@@ -25,9 +25,10 @@ def style() -> None:
 def show_images(
     rows: dict[str, Float[Tensor, "n c h w"]], titles: tuple[str, ...] = (), *, size: float = 0.8
 ) -> Figure:
-    """Draw rows of images, each with its name at the left and titles above the columns.
+    """Draw rows of images, each row with its name at the left.
 
-    rows: name -> [N, C, H, W] in [0, 1]; size: inches per image.
+    rows: name -> [N, C, H, W] in [0, 1]; titles: one for each column, or one for each image;
+    size: inches per image.
 
     >>> import torch
     >>> figure = show_images({"noise": torch.rand(4, 1, 8, 8)}, tuple("abcd"))
@@ -43,7 +44,7 @@ def show_images(
         for axis, image in zip(line, images, strict=False):
             axis.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=1)
         line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
-    for axis, title in zip(axes[0], titles, strict=False):
+    for axis, title in zip(axes.flat, titles, strict=False):  # row by row
         axis.set_title(title, fontsize="small")
     return figure
 

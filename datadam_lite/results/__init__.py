@@ -2,7 +2,8 @@
 
 A record is a JSON file beside this one, written by `record.py` and by nothing else. Its `rows` are
 evaluations with the fields dataset, method, recipe, ipc, protocol, scale, n_sets, n_networks, mean
-and std (accuracies in percent). Pictures stand in a safetensors file of the same name.
+and std (accuracies in percent). Pictures stand in a safetensors file of the same name. What the
+papers print stands in published.json, with its source.
 """
 
 import json
@@ -12,13 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from datadam_lite.errors import DataDamError
+from datadam_lite.evaluate import models
 
 FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:
     """Return the names of all records."""
-    return sorted(file.stem for file in FOLDER.glob("*.json"))
+    return sorted(file.stem for file in FOLDER.glob("*.json") if file.stem != "published")
 
 
 def read(name: str) -> dict:
@@ -37,9 +39,42 @@ def pictures(name: str) -> dict[str, Tensor]:
     return load_file(FOLDER / f"{name}.safetensors")
 
 
-def source(record: dict) -> str:
-    """Return one sentence saying where the numbers of a record come from."""
+def published(method: str, ipc: int, dataset: str = "CIFAR-10") -> str:
+    """Return what a paper prints for a method, or "not available".
+
+    >>> published("datadam", 1)
+    '32.0 ± 1.2 % (DataDAM, Table 1)'
+    >>> published("atom", 1)
+    'not available'
+    """
+    for entry in json.loads((FOLDER / "published.json").read_text()):
+        if (entry["method"], entry["ipc"], entry["dataset"]) == (method, ipc, dataset):
+            spread = "" if entry["std"] is None else f" ± {entry['std']:.1f}"
+            return f"{entry['mean']:.1f}{spread} % ({entry['source']})"
+    return "not available"
+
+
+def row(name: str, method: str | None = None) -> dict:
+    """Return the evaluation of a method in a record; by default of the method the record is named for."""
+    rows = read(name)["rows"]
+    return next(r for r in rows if method is None or r["method"] == method)
+
+
+def table(rows: dict[str, tuple[str, str | None]]) -> str:
+    """Return recorded accuracies as text, a line for each label -> (record, method in it or None)."""
+    width = max(map(len, rows)) + 2
+    lines = []
+    for label, (name, method) in rows.items():
+        r = row(name, method)
+        lines.append(f"{label:<{width}}{r['mean']:.1f} ± {r['std']:.1f} % ({models(r['n_sets'], r['n_networks'])})")
+    return "\n".join(lines)
+
+
+def source(name: str) -> str:
+    """Return where the numbers of a record come from, in two lines."""
+    record = read(name)
     return (
-        f"Recorded on {record['date']} with datadam_lite {record['versions']['datadam_lite']}, PyTorch "
-        f"{record['versions']['torch']}, on {record['hardware']}; scale: {record['scale']}."
+        f"{name}: recorded {record['date']}, scale {record['scale']}, protocol {record['protocol']['name']}, "
+        f"seeds {record['seeds']},\ndatadam_lite {record['versions']['datadam_lite']} "
+        f"(code {record['code_sha256'][:8]}), PyTorch {record['versions']['torch']}, {record['hardware']}"
     )

@@ -1,0 +1,55 @@
+# `make` sets up, builds the book and runs the demo; `make help` lists every target.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+QUICK := DATADAM_PROFILE=quick TQDM_DISABLE=1
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/sanitize.cfg
+
+.PHONY: all setup book demo notebooks test test-all clean help
+.NOTPARALLEL:
+
+all: setup book demo  ## all a newcomer needs: setup, book, demo
+	@echo "The book's first page: $(CURDIR)/_build/html/index.html"
+
+setup: $(INSTALLED)  ## install the package and all it needs into .venv
+
+# The stamp is written last: without it, what an interrupted call left behind is thrown away.
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "datadam_lite needs Python 3.11 or newer, and '$(PYTHON)' isn't; name one: make PYTHON=python3.12"; exit 1; }
+	@echo "== setup: installing into .venv; the first time this downloads several gigabytes"
+	@test -e $@ || $(PYTHON) -m venv --clear .venv
+	@rm -f $@
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+# From scratch: otherwise Sphinx warns only about pages that changed, and keeps pages that are no more.
+book: setup  ## build the book, warnings as errors, into _build/html
+	@echo "== book: building the pages"
+	rm -rf _build
+	$(BIN)/jupyter-book build . -W -n --keep-going -q
+
+demo: setup  ## distil scikit-learn's digits, compare with real images
+	@echo "== demo: distilling scikit-learn's digits"
+	$(BIN)/datadam demo
+
+notebooks: setup  ## regenerate notebooks/ from book/chapters/
+	$(BIN)/python book/regenerate.py
+
+test: setup  ## all that continuous integration runs
+	@echo "== lint"
+	$(BIN)/ruff check .
+	@echo "== notebooks: every cell runs, and marked outputs are what the notebook shows"
+	$(QUICK) $(BIN)/pytest $(NBVAL) notebooks
+	@echo "== unit tests and doctests; the book, warnings as errors"
+	$(BIN)/pytest --doctest-modules -m "not slow" tests datadam_lite
+
+test-all: test  ## the same and the tests that take minutes
+	$(BIN)/pytest -m slow tests
+
+clean:  ## remove what the other targets made
+	rm -rf .venv _build demo datadam_lite.egg-info .pytest_cache .ruff_cache .hypothesis
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1: /p' Makefile

@@ -1,0 +1,87 @@
+"""The notebooks are their sources, executed, and keep the rules that every chapter follows."""
+
+import re
+from functools import cache
+
+import nbformat
+import pytest
+import regenerate
+from regenerate import SETUP_TAG, code_cells, tags
+
+chapter = pytest.mark.parametrize("name", regenerate.chapters())
+
+PROGRESS_BAR = re.compile(r"\d+%\|| \[\d\d:\d\d<|(it/s|s/it)\b")
+MACHINE_PATH = re.compile(r"/(home|root|tmp|work|Users|usr|opt|content)/|[A-Z]:\\|site-packages")
+
+
+@cache
+def read(name):
+    """The notebook of a chapter."""
+    return nbformat.read(regenerate.NOTEBOOKS / f"{name}.ipynb", as_version=4)
+
+
+def outputs(notebook):
+    """All outputs of all cells."""
+    return [output for cell in code_cells(notebook) for output in cell.outputs]
+
+
+def text(output):
+    """What an output shows as text."""
+    return output.get("text", "") + output.get("data", {}).get("text/plain", "")
+
+
+def test_there_is_a_notebook_for_every_source_and_no_other():
+    assert sorted(path.stem for path in regenerate.NOTEBOOKS.glob("*.ipynb")) == regenerate.chapters() != []
+
+
+@chapter
+def test_notebook_is_what_its_source_says(name):
+    expected = regenerate.assemble(name, **regenerate.repository())
+    for key in ("cell_type", "source", "metadata", "id"):
+        assert [cell[key] for cell in read(name).cells] == [cell[key] for cell in expected.cells]
+    assert read(name).metadata == expected.metadata
+    nbformat.validate(read(name))
+
+
+@chapter
+def test_notebook_was_run_from_top_to_bottom(name):
+    counts = [cell.execution_count for cell in code_cells(read(name))]
+    assert counts == list(range(1, len(counts) + 1))
+    assert not [output for output in outputs(read(name)) if output.output_type == "error"]
+
+
+@chapter
+def test_first_code_cell_is_the_setup(name):
+    assert [SETUP_TAG in tags(cell) for cell in code_cells(read(name))].index(True) == 0
+    assert sum(SETUP_TAG in tags(cell) for cell in code_cells(read(name))) == 1
+
+
+@chapter
+def test_no_shell_commands(name):
+    """nbval calls a failed `!command` a success."""
+    sources = [cell.source for cell in code_cells(read(name))]
+    assert not [source for source in sources if re.search(r"^\s*(!|%%|%sx|%pip)", source, re.M)]
+
+
+@chapter
+def test_outputs_hold_no_progress_bars_machine_paths_or_messages(name):
+    for output in outputs(read(name)):
+        assert output.get("name") != "stderr", text(output)
+        assert not PROGRESS_BAR.search(text(output)), text(output)
+        assert not MACHINE_PATH.search(text(output)), text(output)
+
+
+@chapter
+def test_pictures_have_a_caption_and_say_what_they_show(name):
+    for cell in code_cells(read(name)):
+        if any("image/png" in output.get("data", {}) for output in cell.outputs):
+            mystnb = cell.metadata.get("mystnb", {})
+            assert len(mystnb.get("image", {}).get("alt", "")) > 30, cell.source
+            assert mystnb.get("figure", {}).get("caption"), cell.source
+            assert mystnb["figure"].get("name", "").startswith("fig-"), cell.source
+
+
+@pytest.mark.parametrize("name", regenerate.chapters()[1:])
+def test_all_but_the_opening_have_five_outputs_compared(name):
+    checked = [cell for cell in code_cells(read(name)) if "nbval-check-output" in tags(cell)]
+    assert sum(any(text(output) for output in cell.outputs) for cell in checked) >= 5
