@@ -1,6 +1,5 @@
 """Checkpoints: written whole or not at all, and refused by any run but their own."""
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -33,7 +32,7 @@ def load_checkpoint(path: str | Path, identity: dict, device: torch.device) -> d
         if stored["format"] != FORMAT:
             raise KeyError(f"format {stored['format']}")
         differences = list(_differences(stored["identity"], identity))
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:
         raise DataDamError(
             f"{path} is not a readable checkpoint ({type(error).__name__}); "
             "move it away to start from the beginning."

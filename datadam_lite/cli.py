@@ -98,9 +98,10 @@ def evaluate_command(
     candidates = {"distilled": chosen}
     if baselines:
         candidates["its initial images"] = chosen.initial(train)
-        rows = random(train, int(chosen.ipc), seed=1)
+        rows = random(train, int(chosen.ipc), seed=chosen.provenance["seed"] + 1)  # not the set's own start
         candidates["random real images"] = SyntheticSet.from_real(train, rows, chosen.preprocess)
-    width = width or chosen.provenance["recipe"]["width"]
+    if width is None:
+        width = chosen.provenance.get("recipe", {}).get("width", 128)
     name = "fixed" if (epochs, width) == (1000, 128) else f"fixed, {epochs} epochs, width {width}"
     protocol = Protocol(name=name, epochs=epochs, width=width)
     reports: dict[str, Report] = {}

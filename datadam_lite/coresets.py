@@ -47,6 +47,7 @@ def farthest_first(features: Float[Tensor, "m d"], n: int) -> Int64[Tensor, " n"
     distance = torch.full((len(features),), torch.inf)
     while len(chosen) < n:
         distance = distance.minimum((features - features[chosen[-1]]).norm(dim=1))
+        distance[chosen[-1]] = -torch.inf  # never twice, even among equal points
         chosen.append(int(distance.argmax()))
     return torch.tensor(chosen)
 

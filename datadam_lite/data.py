@@ -70,7 +70,7 @@ class ImageSet:
         """For each class, the row numbers of its images."""
         return [(self.labels == k).nonzero().flatten() for k in range(len(self.classes))]
 
-    def sample(self, n: int, generator: torch.Generator) -> Int64[Tensor, " k*n"]:
+    def sample(self, n: int, generator: torch.Generator) -> Int64[Tensor, " rows"]:
         """Draw n different images of every class; row numbers, class-major: 0…0, 1…1, …
 
         Raises: DataDamError if a class holds fewer than n images.
@@ -87,7 +87,7 @@ class ImageSet:
         ]
         return torch.cat(picks)
 
-    def require(self, n: int) -> None:
+    def require(self, n: int, what: str = "images per class") -> None:
         """Raise DataDamError unless every class holds at least n images, n being at least 1."""
         if n < 1:
             raise DataDamError(f"expected at least 1 image per class; received {n}.")
@@ -95,7 +95,7 @@ class ImageSet:
         held = len(self.rows_of_class[smallest])
         if held < n:
             raise DataDamError(
-                f"{n} images per class were asked of {self.name}, but class "
+                f"{n} {what} were asked of {self.name}, but class "
                 f"{self.classes[smallest]!r} has {held}; ask for at most {held}."
             )
 

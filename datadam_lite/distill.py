@@ -45,7 +45,12 @@ class Settings:
 
     def torch_device(self) -> torch.device:
         """The device to compute on."""
-        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        name = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if name.split(":")[0] not in ("cpu", "cuda"):
+            raise DataDamError(f"unknown device {name!r}; the known ones are cpu, cuda.")
+        if name.startswith("cuda") and not torch.cuda.is_available():
+            raise DataDamError(f"device {name!r} was asked for, but PyTorch finds no GPU here; use cpu.")
+        return torch.device(name)
 
     def autocast(self):
         """Context in which convolutions run in `precision`; norms, attention and means stay in float32."""
@@ -87,7 +92,7 @@ class Distiller:
         self, train: ImageSet, ipc: int, recipe: Recipe, *, seed: int = 0, settings: Settings | None = None
     ):
         train.require(ipc)
-        train.require(recipe.real_batch)
+        train.require(recipe.real_batch, "real images per class and iteration (real_batch)")
         recipe = recipe.for_images(train.shape)
         self.train, self.ipc, self.recipe, self.seed = train, ipc, recipe, seed
         self.settings = settings or Settings()
@@ -105,6 +110,7 @@ class Distiller:
         self.network = network.to(self.device).requires_grad_(False)
         self.class_means = torch.compile(class_means) if self.settings.compile else class_means
         self.losses: list[list[float]] = []
+        self.whole = True  # whether images, momentum and losses are of one iteration: not in mid-step
 
     @property
     def iteration(self) -> int:
@@ -145,15 +151,18 @@ class Distiller:
         terms = self.loss(iteration)
         total = sum(terms.values())
         step = Step(iteration, total.item(), {name: term.item() for name, term in terms.items()})
-        if not math.isfinite(step.loss):
-            raise DataDamError(
-                f"the loss is {step.loss} at iteration {iteration} (expected a finite number); the images of "
-                "the last finite iteration are kept. Try a smaller image_lr or loss_scale."
-            )
+        before, self.whole = self.images.detach().clone(), False
         self.optimizer.zero_grad()
         total.backward()
         self.optimizer.step()
+        if not (math.isfinite(step.loss) and self.images.isfinite().all()):
+            self.images.data.copy_(before)
+            raise DataDamError(
+                f"the loss is {step.loss} at iteration {iteration} (expected a finite number, and finite pixels after "
+                "the step); the images of the last good iteration are kept. Try a smaller image_lr or loss_scale."
+            )
         self.losses.append(list(step.terms.values()))
+        self.whole = True
         return step
 
     def identity(self) -> dict:
@@ -165,7 +174,7 @@ class Distiller:
 
     def save_checkpoint(self, path: str | Path) -> None:
         """Write all that is needed to go on from here."""
-        momentum = self.optimizer.state[self.images]["momentum_buffer"] if self.losses else None
+        momentum = self.optimizer.state[self.images].get("momentum_buffer")  # None before the first step
         state = {"images": self.images.detach(), "momentum": momentum, "losses": self.losses}
         save_checkpoint(path, self.identity(), state)
 
@@ -177,8 +186,7 @@ class Distiller:
         state = load_checkpoint(path, self.identity(), self.device)
         with torch.no_grad():
             self.images.copy_(state["images"])
-        if state["momentum"] is not None:
-            self.optimizer.state[self.images]["momentum_buffer"] = state["momentum"]
+        self.optimizer.state[self.images]["momentum_buffer"] = state["momentum"]
         self.losses = state["losses"]
 
     def synthetic(self) -> SyntheticSet:
@@ -221,7 +229,7 @@ def distill(
     try:
         _run(distiller, checkpoint)
     except KeyboardInterrupt:
-        if checkpoint:
+        if checkpoint and distiller.whole:
             distiller.save_checkpoint(checkpoint)
         raise
     return distiller.synthetic()

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from datadam_lite.augment import DSA, augment, draw, operations
 from datadam_lite.data import ImageSet
 from datadam_lite.distill import Settings
-from datadam_lite.errors import DataDamError
+from datadam_lite.errors import DataDamError, positive
 from datadam_lite.networks import build
 from datadam_lite.progress import bar
 from datadam_lite.seeding import generator
@@ -40,6 +40,9 @@ class Protocol:
     augmentation: str = DSA
     width: int = 128
     norm: str = "instance"
+
+    def __post_init__(self):
+        positive(epochs=self.epochs, batch=self.batch, width=self.width)
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def train_network(
     optimizer = torch.optim.SGD(
         network.parameters(), protocol.lr, protocol.momentum, weight_decay=protocol.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.StepLR(optimizer, max(1, protocol.epochs // 2), gamma=0.1)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [max(1, protocol.epochs // 2)], gamma=0.1)
     strategy = operations(protocol.augmentation, mirror=chosen.mirror)
     forward = torch.compile(network) if settings.compile else network
     for _ in range(protocol.epochs):

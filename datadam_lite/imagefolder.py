@@ -22,6 +22,7 @@ from datadam_lite.files import replacing
 from datadam_lite.progress import bar
 
 SPLITS = ("train", "test", "val")
+KEPT = ("classes", "train_images", "train_labels", "test_images", "test_labels")
 EXPECTED = "expected train/<class>/<image> with test/<class>/<image> or val/<class>/<image>"
 
 
@@ -82,7 +83,7 @@ def _open(path: Path) -> _Source:
         return _Source(path, stamps, folders, lambda name: (path / name).read_bytes())
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # zipfile has no common base for what is wrong with a file
         raise DataDamError(
             f"{path} is not a complete zip file ({error}); {EXPECTED}. Copy or download it again."
         ) from error
@@ -104,6 +105,8 @@ def _listing(source: _Source) -> dict[str, dict[str, list[str]]]:
             files.setdefault(parts[-3], {}).setdefault(parts[-2], []).append(name)
         elif len(parts) >= 2 and parts[-2] in SPLITS:
             raise DataDamError(f"{source.path}: {name} lies outside a class folder; {EXPECTED}.")
+        elif any(part in SPLITS for part in parts[:-3]):
+            raise DataDamError(f"{source.path}: {name} lies in a folder within a class folder; {EXPECTED}.")
     for folder in sorted(source.folders):
         parts = PurePosixPath(folder).parts
         if len(parts) >= 2 and parts[-2] in SPLITS and not parts[-1].startswith("."):
@@ -151,7 +154,7 @@ def _decode(source: _Source) -> dict[str, Tensor]:
 def _decode_one(source: _Source, file: str) -> np.ndarray:
     try:
         return np.asarray(Image.open(io.BytesIO(source.read(file))).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
+    except Exception as error:  # zlib, zipfile and every Pillow plugin raise their own
         raise DataDamError(
             f"{source.path}: {file} can't be read as an image ({type(error).__name__}); "
             "expected a PNG, JPEG, WebP or other picture. Replace or remove the file."
@@ -171,8 +174,10 @@ def _read_cache(file: Path) -> dict[str, Tensor] | None:
     """Return the cached tensors, or None when there is no cache or it can't be read."""
     try:
         with safe_open(file, framework="pt") as stored:
-            return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError):
+            tensors = {name: stored.get_tensor(name) for name in KEPT}
+        json.loads(bytes(tensors["classes"].tolist()))
+        return tensors
+    except (OSError, SafetensorError, ValueError):
         return None
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datadam_lite.errors import DataDamError, known
+from datadam_lite.errors import DataDamError, known, positive
 
 
 class Features(NamedTuple):
@@ -65,7 +65,8 @@ class ConvNet(nn.Module):
     ):
         super().__init__()
         channels, height, side = shape
-        depth = depth or depth_for(min(height, side))
+        depth = depth_for(min(height, side)) if depth is None else depth
+        positive(depth=depth, width=width)
         if min(height, side) >> depth < 1:
             raise DataDamError(
                 f"{depth} blocks halve {height}x{side} pixels to nothing; use a depth of at most "
@@ -112,4 +113,6 @@ def build(name: str, shape: tuple[int, int, int], classes: int, **options) -> nn
     >>> build("convnet", (1, 8, 8), 10, width=32).head.in_features
     32
     """
-    return known(name, NETWORKS, "network")(shape, classes, **options)
+    make = known(name, NETWORKS, "network")
+    with torch.random.fork_rng(devices=[]):  # PyTorch's own initialisation draws from the global stream
+        return make(shape, classes, **options)

@@ -42,7 +42,7 @@ def attended(attention: Attention) -> Callable[[Features], Float[Tensor, "b d"]]
 
 def class_means(
     network: nn.Module, terms: list[Term], images: Float[Tensor, "b c h w"], classes: int
-) -> list[Float[Tensor, "k d"]]:
+) -> list[Float[Tensor, "k _"]]:
     """For every term, the mean representation of each class; images are class-major: 0…0, 1…1, …"""
     features = network(images)
     means = []
@@ -54,7 +54,7 @@ def class_means(
 
 
 def matching_loss(
-    terms: list[Term], real: list[Float[Tensor, "k d"]], synthetic: list[Float[Tensor, "k d"]]
+    terms: list[Term], real: list[Float[Tensor, "k _"]], synthetic: list[Float[Tensor, "k _"]]
 ) -> dict[str, Float[Tensor, ""]]:
     """For every term, weight * sum over classes of || mean r(real) - mean r(synthetic) ||^2.
 

@@ -1,14 +1,17 @@
 """One look for every figure: white ground, colour-blind-safe colours, nothing told by colour alone."""
 
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import seaborn as sns
 from jaxtyping import Float
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from datadam_lite.errors import DataDamError
 from datadam_lite.evaluate import Report
 from datadam_lite.files import replacing
 from datadam_lite.synthetic import SyntheticSet
@@ -54,6 +57,9 @@ def picture(chosen: SyntheticSet, path: str | Path | None = None, *, columns: in
 
     Raises: DataDamError if the file can't be written.
     """
+    kind = Path(path or "a.png").suffix.lstrip(".").lower() or "png"
+    if kind not in FigureCanvasBase.get_supported_filetypes():
+        raise DataDamError(f"a picture can't be written as .{kind} ({path}); use .png, .pdf, .svg or .jpeg.")
     classes, ipc = chosen.classes, int(chosen.ipc)
     images = chosen.pixels()
     if columns is None and len(classes) <= 20:
@@ -72,7 +78,7 @@ def picture(chosen: SyntheticSet, path: str | Path | None = None, *, columns: in
     sns.despine(figure, left=True, bottom=True)
     if path is not None:
         with replacing(path) as temporary:
-            figure.savefig(temporary, format=Path(path).suffix.lstrip(".") or "png", dpi=150)
+            figure.savefig(temporary, format=kind, dpi=150)
     return figure
 
 
@@ -83,7 +89,7 @@ def accuracies(reports: dict[str, Report], *, label: str = "test accuracy (%)") 
     >>> plt.close(figure)
     """
     figure, axis = plt.subplots(figsize=(6.4, 0.6 * len(reports) + 1.1))
-    for place, (report, marker) in enumerate(zip(reports.values(), MARKERS, strict=False)):
+    for place, (report, marker) in enumerate(zip(reports.values(), cycle(MARKERS), strict=False)):
         for row in report.accuracies:
             axis.plot(row, [place + 0.12] * len(row), marker, markersize=5, alpha=0.55, color=f"C{place}")
         axis.errorbar(report.mean, place - 0.12, xerr=report.std, fmt="k|", markersize=12, capsize=4)
@@ -96,7 +102,7 @@ def loss_curve(chosen: SyntheticSet) -> Figure:
     """Draw the loss over the iterations, term by term."""
     figure, axis = plt.subplots(figsize=(6.4, 3.2))
     for name, values, dashes in zip(
-        chosen.provenance["terms"], chosen.losses.T, ("-", "--", ":", "-."), strict=False
+        chosen.provenance["terms"], chosen.losses.T, cycle(("-", "--", ":", "-.")), strict=False
     ):
         axis.plot(range(1, len(values) + 1), values, dashes, label=name)
     axis.set(xlabel="iteration", ylabel="weighted term of the loss", yscale="log")

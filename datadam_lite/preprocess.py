@@ -52,7 +52,7 @@ class Preprocess:
         normalise = cls(*train.statistics)
         if not zca:
             return normalise
-        matrix, mean, inverse = zca_mean(normalise.apply(train.images), eps=eps, return_inverse=True)
+        matrix, mean, inverse = zca_mean(normalise.apply(train.images), eps=float(eps), return_inverse=True)
         return cls(normalise.mean, normalise.std, Zca(mean, matrix, inverse))
 
     def apply(self, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:

@@ -4,8 +4,12 @@ import hashlib
 import io
 import platform
 import tokenize
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
+from inspect import getsource, unwrap
 from pathlib import Path
+from types import CodeType
 
 import torch
 
@@ -21,7 +25,7 @@ def versions() -> dict[str, str]:
 
 
 def code_sha256() -> str:
-    """Fingerprint of the code of the method; comments, docstrings and line breaks don't count."""
+    """Fingerprint of the code of the method; comments, docstrings and layout don't count."""
     digest = hashlib.sha256()
     for name in METHOD:
         digest.update(_code(Path(__file__).with_name(f"{name}.py").read_text()).encode())
@@ -32,18 +36,17 @@ def _code(source: str) -> str:
     """The tokens of a source file, without comments and without strings that stand alone.
 
     >>> _code('def f():\\n    "What it does."\\n    return 1  # one\\n')
-    'def f ( ) : return 1'
+    'def f ( ) : ; { return 1 ; }'
     """
-    layout = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
-    kept, statement_starts = [], True
+    marks = {tokenize.NEWLINE: ";", tokenize.INDENT: "{", tokenize.DEDENT: "}"}
+    kept = [";"]
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type in layout:
-            statement_starts = statement_starts or token.type == tokenize.NEWLINE
-        else:
-            if not (statement_starts and token.type == tokenize.STRING):
-                kept.append(token.string)
-            statement_starts = False
-    return " ".join(filter(None, kept))
+        starts = kept[-1] in marks.values()  # a statement; a string that starts one is a docstring
+        if token.type == tokenize.COMMENT or (starts and token.type in (tokenize.STRING, tokenize.NEWLINE)):
+            continue
+        if word := marks.get(token.type, token.string.strip()):
+            kept.append(word)
+    return " ".join(kept[1:])
 
 
 def hardware(device: str | torch.device) -> str:
@@ -63,3 +66,35 @@ def _processor() -> str:
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def label(function: str | Callable) -> str:
+    """Name a function, with a fingerprint of its source and of the numbers it holds; a name stays as it is.
+
+    >>> label("spatial")
+    'spatial'
+    """
+    if isinstance(function, str):
+        return function
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return f"{name} (source sha256 {hashlib.sha256(_source(function).encode()).hexdigest()[:16]})"
+
+
+def _source(function) -> str:
+    """The text of a function, and the values it holds; the same in every process."""
+    function = unwrap(function)  # as getsource does
+    if isinstance(function, partial):
+        return f"{_source(function.func)} {function.args} {sorted(function.keywords.items())}"
+    held = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    held += getattr(function, "__defaults__", None) or ()
+    plain = [value for value in held if isinstance(value, int | float | str | bool | None)]
+    text = function if hasattr(function, "__code__") else type(function)
+    try:
+        return f"{getsource(text)} {plain}"
+    except (OSError, TypeError):
+        return f"{_bytecode(text.__code__) if text is function else text} {plain}"
+
+
+def _bytecode(code) -> str:
+    constants = [_bytecode(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return f"{code.co_code.hex()} {code.co_names} {constants}"

@@ -2,15 +2,14 @@
 
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from hashlib import sha256
-from inspect import getsource
 
 from datadam_lite.attention import Attention, resolve, spatial
 from datadam_lite.augment import DSA, operations
 from datadam_lite.coresets import CORESETS
-from datadam_lite.errors import DataDamError, known
+from datadam_lite.errors import DataDamError, check_type, known, positive
 from datadam_lite.networks import NETWORKS, NORMS, POOLINGS
 from datadam_lite.objectives import Term, attended, embedding
+from datadam_lite.provenance import label
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,8 @@ class Recipe:
     pooling: str = "avg"
 
     def __post_init__(self):
+        for field in fields(self):
+            check_type(field.name, getattr(self, field.name), field.type)
         known(self.network, NETWORKS, "network")
         known(self.norm, NORMS, "norm")
         known(self.pooling, POOLINGS, "pooling")
@@ -49,8 +50,13 @@ class Recipe:
             resolve(attention)
         known(self.init, CORESETS, "initialisation")
         for field in ("iterations", "real_batch", "image_lr", "loss_scale", "power", "width"):
-            if getattr(self, field) <= 0:
-                raise DataDamError(f"{field} must be positive; received {getattr(self, field)}.")
+            positive(**{field: getattr(self, field)})
+        positive(depth=1 if self.depth is None else self.depth)
+        for field in ("lam", "image_momentum", "zca_eps"):
+            if getattr(self, field) < 0:
+                raise DataDamError(f"{field} must not be negative; received {getattr(self, field)}.")
+        if self.attention and self.depth == 1:
+            raise DataDamError("depth must be at least 2: attention is taken of all blocks but the last; received 1.")
 
     def for_images(self, shape: tuple[int, int, int]) -> "Recipe":
         """Return the recipe with what depends on the images decided.
@@ -62,7 +68,7 @@ class Recipe:
 
     def describe(self) -> dict:
         """Return plain values for provenance; a function becomes its name and a hash of its source."""
-        return asdict(self) | {"attention": [_label(a) for a in self.attention]}
+        return asdict(self) | {"attention": [label(a) for a in self.attention]}
 
 
 RECIPES = {
@@ -99,7 +105,7 @@ def recipe(name: str | Recipe = "datadam", **changes) -> Recipe:
         known(field, {f.name: f for f in fields(Recipe)}, "recipe field")
     if "attention" in changes:
         given = changes["attention"]
-        changes["attention"] = (given,) if isinstance(given, str) or callable(given) else tuple(given)
+        changes["attention"] = tuple(given) if isinstance(given, list | tuple) else (given,)
     return replace(base, **changes)
 
 
@@ -112,18 +118,9 @@ def objective(recipe: Recipe) -> list[Term]:
     terms = []
     for position, attention in enumerate(recipe.attention):
         function = partial(spatial, p=recipe.power) if attention == "spatial" else resolve(attention)
-        name = attention if isinstance(attention, str) else getattr(attention, "__name__", f"attention{position}")
-        taken = any(term.name == name for term in terms)
-        terms.append(Term(f"{name}{position}" if taken else name, recipe.loss_scale, attended(function)))
+        name = attention if isinstance(attention, str) else getattr(attention, "__name__", "attention")
+        taken = {"embedding", *(term.name for term in terms)}
+        while name in taken:
+            name = f"{name}{position}"
+        terms.append(Term(name, recipe.loss_scale, attended(function)))
     return [*terms, Term("embedding", recipe.loss_scale * recipe.lam, embedding)]
-
-
-def _label(attention: str | Attention) -> str:
-    if isinstance(attention, str):
-        return attention
-    try:
-        source = getsource(attention)
-    except (OSError, TypeError):
-        source = repr(getattr(attention, "__code__", attention))
-    name = getattr(attention, "__qualname__", type(attention).__name__)
-    return f"{name} (source sha256 {sha256(source.encode()).hexdigest()[:16]})"

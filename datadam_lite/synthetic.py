@@ -102,7 +102,7 @@ class SyntheticSet:
                 tensors["images"], tensors["labels"], tuple(about["classes"]), Preprocess.from_tensors(preprocess),
                 about["mirror"], about["provenance"], tensors.get("initial_rows"), tensors.get("losses"),
             )  # fmt: skip
-        except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
             raise DataDamError(
                 f"{path} is not a complete distilled set ({type(error).__name__}: {error}); "
                 "expected a safetensors file written by 'datadam distill'."

@@ -120,9 +120,9 @@ def perform(name: str, data: str, work: Path) -> dict:
     ]
     record = {
         "name": name, "date": date.today().isoformat(), "scale": run.scale, "rows": rows, **details,
-        "classes": train.classes, "seeds": list(range(run.sets)), "protocol": asdict(protocol), "data_sha256": train.sha256,
-        "code_sha256": code, "versions": versions(), "hardware": hardware(run.settings.torch_device()),
-        "numerics": run.settings.numerics(),
+        "seeds": list(range(run.sets)), "protocol": asdict(protocol),
+        "classes": train.classes, "data_sha256": train.sha256, "code_sha256": code, "versions": versions(),
+        "hardware": hardware(run.settings.torch_device()), "numerics": run.settings.numerics(),
         "seconds": {"to make": distilled_after - started, "to evaluate": time.time() - distilled_after},
     }  # fmt: skip
     with replacing(FOLDER / f"{name}.json") as temporary:

@@ -1,0 +1,96 @@
+"""Fixtures for all tests: nothing outside a temporary folder is read or written."""
+
+import errno
+import io
+import os
+import sys
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import pytest
+
+mpl.use("agg")  # before anything imports pyplot
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _surroundings(tmp_path_factory):
+    """A cache of the tests' own, no progress bars, and the profile that is the default."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATADAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TQDM_DISABLE", "1")
+        patch.delenv("DATADAM_PROFILE", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """(train, test) of scikit-learn's digits."""
+    from datadam_lite import load
+
+    return load("digits")
+
+
+@pytest.fixture
+def unchecked():
+    """No checks of types and shapes but the package's own, where those are what is tested."""
+    from jaxtyping import config
+
+    before = config.jaxtyping_disable
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture
+def threads():
+    """Restore the number of threads, which a profile may set."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def figures():
+    """Close what a test draws."""
+    import matplotlib.pyplot as plt
+
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys, figures, threads):
+    """Run the command line in this process: cli("show", path) has .status, .out and .err."""
+    from datadam_lite.cli import main
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["datadam", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return SimpleNamespace(status=left.value.code, **capsys.readouterr()._asdict())
+
+    return run
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """From now on a file takes ten bytes, and then there is no space left on the device."""
+    opened = io.open
+
+    class Full(io.FileIO):
+        def write(self, data):
+            if self.tell() + len(data) > 10:
+                super().write(bytes(data)[: 10 - self.tell()])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(data)
+
+    def open_(file, mode="r", *args, **kwargs):
+        if not set(mode) & set("wax+"):
+            return opened(file, mode, *args, **kwargs)
+        full = Full(file, "".join(sorted(set(mode) - set("bt"), reverse=True)))
+        return full if "b" in mode else io.TextIOWrapper(full, write_through=True)
+
+    for place in ("io.open", "builtins.open"):
+        monkeypatch.setattr(place, open_)

@@ -1,0 +1,76 @@
+"""Files are the old version or the new one, never half of each."""
+
+import errno
+import os
+
+import pytest
+from samples import contents
+
+from datadam_lite import DataDamError
+from datadam_lite.files import replacing
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A file that stands there already."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/file.txt").write_text("old")
+    return tmp_path / "own/file.txt"
+
+
+def test_a_file_is_replaced_as_a_whole(old):
+    with replacing(old) as temporary:
+        temporary.write_text("new")
+        assert temporary.parent == old.parent
+        assert old.read_text() == "old"
+    assert contents(old.parent) == {"file.txt": b"new"}
+
+
+def test_folders_are_made(tmp_path):
+    with replacing(tmp_path / "a/b/file.txt") as temporary:
+        temporary.write_text("new")
+    assert contents(tmp_path) == {"a/b/file.txt": b"new"}
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_other(old, full_disk):
+    message = r"could not write .*file.txt: No space left on device; nothing was changed there\. Free some space"
+    with pytest.raises(DataDamError, match=message), replacing(old) as temporary:
+        temporary.write_text("new" * 100)
+    assert contents(old.parent) == {"file.txt": b"old"}
+
+
+def write_half(path, error):
+    """Start to replace a file, and fail."""
+    with replacing(path) as temporary:
+        temporary.write_text("half of it")
+        raise error
+
+
+def test_what_was_written_before_the_disk_was_full_is_removed(old):
+    with pytest.raises(DataDamError, match="No space left on device"):
+        write_half(old, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert contents(old.parent) == {"file.txt": b"old"}
+
+
+def test_any_other_failure_passes_through_and_leaves_the_old_file(old):
+    with pytest.raises(ZeroDivisionError):
+        write_half(old, ZeroDivisionError())
+    assert contents(old.parent) == {"file.txt": b"old"}
+
+
+def test_bad_input_within_the_block_keeps_its_own_message(old):
+    with pytest.raises(DataDamError, match=r"^another sentence$"), replacing(old):
+        raise DataDamError("another sentence")
+
+
+def test_a_name_taken_by_a_folder(tmp_path):
+    (tmp_path / "file.txt/inner").mkdir(parents=True)
+    with pytest.raises(DataDamError, match=r"could not write .*file.txt"), replacing(tmp_path / "file.txt") as part:
+        part.write_text("new")
+    assert contents(tmp_path) == {}
+
+
+def test_a_folder_that_is_a_file(old):
+    with pytest.raises(DataDamError, match="choose a folder you can write to"), replacing(old / "x") as temporary:
+        temporary.write_text("new")
+    assert contents(old.parent) == {"file.txt": b"old"}

@@ -1,0 +1,86 @@
+"""Fingerprints of code, versions, and the machine."""
+
+from importlib.metadata import version
+
+import pytest
+import torch
+
+from datadam_lite import provenance
+from datadam_lite.provenance import code_sha256, hardware, versions
+
+CODE = """\
+def f(x):
+    if x:
+        x = 1
+        x = 2
+    return "x"
+"""
+
+
+@pytest.fixture
+def fingerprint(tmp_path, monkeypatch):
+    """The fingerprint of a package whose every file has this source."""
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+
+    def of(source):
+        for name in provenance.METHOD:
+            (tmp_path / f"{name}.py").write_text(source)
+        return code_sha256()
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        "# A comment.\n" + CODE,
+        '"""What it does."""\n' + CODE,
+        CODE.replace("x = 1", "x = 1  # one"),
+        CODE.replace("    if", '    """What it\n    does."""\n\n    if'),
+        CODE.replace("def f(x):", "def f(\n    x\n):"),
+        CODE.replace("    ", "  "),
+    ],
+)
+def test_comments_docstrings_and_layout_do_not_count(fingerprint, same):
+    assert same != CODE
+    assert fingerprint(same) == fingerprint(CODE)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        CODE.replace("x = 1", "x = 3"),
+        CODE.replace('"x"', '"y"'),
+        CODE.replace("        x = 2", "    x = 2"),  # no longer part of the `if`
+        CODE + CODE,
+    ],
+    ids=["value", "text", "indentation", "more"],
+)
+def test_everything_else_counts(fingerprint, other):
+    assert fingerprint(other) != fingerprint(CODE)
+
+
+@pytest.mark.parametrize("name", provenance.METHOD)
+def test_every_file_of_the_method_counts(fingerprint, tmp_path, name):
+    before = fingerprint(CODE)
+    (tmp_path / f"{name}.py").write_text("x = 1\n")
+    assert code_sha256() != before
+
+
+def test_versions_are_those_installed():
+    assert versions()["torch"] == version("torch")
+    assert set(versions()) == {"datadam_lite", "torch", "torchvision", "kornia"}
+
+
+def test_hardware_names_a_processor_and_the_threads():
+    name, threads = hardware("cpu").rsplit(", ", 1)
+    assert name
+    assert threads == f"{torch.get_num_threads()} threads"
+
+
+def test_hardware_without_cpuinfo(monkeypatch):
+    def missing(*_):
+        raise FileNotFoundError
+
+    monkeypatch.setattr("pathlib.Path.read_text", missing)
+    assert hardware("cpu").endswith("threads")

@@ -1,0 +1,141 @@
+"""Recorded results: complete, consistent with themselves, and made by one function."""
+
+import json
+import statistics
+
+import pytest
+import torch
+from samples import contents
+
+from datadam_lite import DataDamError, Settings, results
+from datadam_lite.evaluate import Protocol
+from datadam_lite.results import names, pictures, published, read, record, row, source, table
+
+FIELDS = {"dataset", "method", "recipe", "ipc", "protocol", "scale", "n_sets", "n_networks", "mean", "std"}
+
+
+def check(name):
+    """A record has every field, and its means are those of its accuracies."""
+    stored = read(name)
+    assert {"date", "seeds", "versions", "hardware", "code_sha256", "data_sha256", "seconds"} <= set(stored)
+    assert stored["rows"]
+    for evaluated in stored["rows"]:
+        assert set(evaluated) >= FIELDS
+        models = [a for accuracies in evaluated["accuracies"] for a in accuracies]
+        assert len(models) == evaluated["n_sets"] * evaluated["n_networks"]
+        assert evaluated["n_sets"] == len(stored["seeds"])
+        assert evaluated["mean"] == pytest.approx(statistics.fmean(models), abs=1e-3)
+        assert evaluated["std"] == pytest.approx(statistics.stdev(models) if len(models) > 1 else 0, abs=1e-3)
+
+
+def test_every_record_is_complete():
+    for name in names():
+        check(name)
+
+
+def test_every_record_has_the_pictures_it_should_have():
+    for name in names():
+        if (results.FOLDER / f"{name}.safetensors").exists():
+            shown = pictures(name)
+            assert shown
+            assert all(images.dtype == torch.uint8 and images.ndim == 4 for images in shown.values())
+
+
+def test_an_unknown_record():
+    with pytest.raises(DataDamError, match=r"no recorded result 'none'; the recorded ones are"):
+        read("none")
+    with pytest.raises(DataDamError, match=r"no recorded result 'none'"):
+        pictures("none")
+
+
+def test_what_papers_print_has_a_source():
+    entries = json.loads((results.FOLDER / "published.json").read_text())
+    assert entries
+    for entry in entries:
+        text = published(entry["method"], entry["ipc"], entry["dataset"])
+        assert text.startswith(f"{entry['mean']:.1f}")
+        assert entry["source"] in text
+        assert entry["source"]
+
+
+@pytest.mark.parametrize("asked", [("nothing", 1), ("datadam", 12345), ("datadam", 1, "MNIST")])
+def test_what_no_paper_prints_is_not_available(asked):
+    assert published(*asked) == "not available"
+
+
+# ---- performing a run
+
+
+@pytest.fixture
+def recording(tmp_path, monkeypatch):
+    """Short runs on the digits, recorded in a folder of their own."""
+    changes = {"width": 4, "real_batch": 4, "iterations": 25}
+    settings = Settings(checkpoint_every=10)
+    runs = {
+        "random": record.Run("random", sets=2, networks=1),
+        "datadam": record.Run("datadam", sets=2, networks=1, settings=settings, changes=changes),
+    }
+    monkeypatch.setattr(record, "RUNS", runs)
+    monkeypatch.setattr(record, "Protocol", lambda: Protocol(epochs=1, width=4))
+    monkeypatch.setattr(record, "STAGES", (10, 20))
+    for module in (record, results):
+        monkeypatch.setattr(module, "FOLDER", tmp_path / "results")
+    (tmp_path / "results").mkdir()
+    return tmp_path
+
+
+def perform(name, folder):
+    return record.perform(name, "digits", folder / "work")
+
+
+@pytest.mark.parametrize("name", ["random", "datadam"])
+def test_a_performed_run_is_a_record(recording, name):
+    given = perform(name, recording)
+    assert names() == [name]
+    assert read(name) == json.loads(json.dumps(given))
+    check(name)
+    assert name in source(name)
+    assert given["code_sha256"][:8] in source(name)
+    evaluated = row(name)
+    assert evaluated["method"] == name
+    assert f"{evaluated['mean']:.1f} ± {evaluated['std']:.1f} %" in table({"label": (name, None)})
+
+
+def test_a_distillation_is_recorded_with_its_start_and_its_pictures(recording):
+    given = perform("datadam", recording)
+    assert [evaluated["method"] for evaluated in given["rows"]] == ["datadam", "datadam, initial"]
+    assert len(given["moved"]) == 2
+    assert set(pictures("datadam")) == {"iteration 10", "iteration 20"}
+    assert pictures("datadam")["iteration 10"].shape == (10, 1, 8, 8)
+
+
+def test_real_images_are_not_published(recording):
+    perform("random", recording)
+    assert list(contents(recording / "results")) == ["random.json"]
+
+
+def test_a_run_performed_in_pieces_is_the_same_record(recording, monkeypatch):
+    whole = perform("datadam", recording)
+    shown = pictures("datadam")
+    pieces = recording / "pieces"
+
+    def stop(self, path):
+        original(self, path)
+        raise KeyboardInterrupt
+
+    original = record.Distiller.save_checkpoint
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(record.Distiller, "save_checkpoint", stop)
+            with pytest.raises(KeyboardInterrupt):
+                record.perform("datadam", "digits", pieces)
+    again = record.perform("datadam", "digits", pieces)
+    for key in ("rows", "moved", "losses"):
+        assert again[key] == whole[key]
+    for stage, images in pictures("datadam").items():
+        assert torch.equal(images, shown[stage])
+
+
+def test_an_unknown_experiment(recording):
+    with pytest.raises(DataDamError, match="unknown experiment 'none'; the known ones are random, datadam"):
+        perform("none", recording)
