@@ -43,7 +43,7 @@ test: setup  ## all that continuous integration runs
 	@echo "== notebooks: every cell runs, and marked outputs are what the notebook shows"
 	$(QUICK) $(BIN)/pytest $(NBVAL) notebooks
 	@echo "== unit tests and doctests; the book, warnings as errors"
-	$(BIN)/pytest --doctest-modules -m "not slow" tests datadam_lite
+	$(BIN)/pytest --jaxtyping-packages=datadam_lite,beartype.beartype --doctest-modules -m "not slow" tests datadam_lite
 
 test-all: test  ## the same and the tests that take minutes
 	$(BIN)/pytest -m slow tests
