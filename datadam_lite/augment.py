@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from datadam_lite.errors import known
+from datadam_lite.errors import DataDamError, known
 
 Images = Float[Tensor, "b c h w"]
 Uniforms = Float[Tensor, "b 3"]
@@ -108,12 +108,16 @@ def draw(strategy: tuple[str, ...], rows: int, generator: torch.Generator, *, on
 def augment(x: Images, drawn: Draw) -> Images:
     """Apply a draw of G rows to G*n images in G consecutive groups of n.
 
+    Raises: DataDamError if the number of images is no multiple of the number of rows.
+
     >>> from datadam_lite.seeding import generator
     >>> drawn = draw(operations(DSA), 2, generator(0, "example"), one_operation=False)
     >>> augment(torch.ones(6, 3, 8, 8), drawn).shape      # two classes of three images
     torch.Size([6, 3, 8, 8])
     """
-    n = len(x) // len(drawn.operation)
+    n, left_over = divmod(len(x), len(drawn.operation))
+    if left_over or not n:
+        raise DataDamError(f"expected a multiple of {len(drawn.operation)} images, one group a row; received {len(x)}.")
     operation = drawn.operation.repeat_interleave(n)  # (B,)
     uniforms = drawn.uniforms.repeat_interleave(n, 0).to(x.dtype)  # (B, 3)
     order = operation.argsort(stable=True)

@@ -51,5 +51,5 @@ def _differences(stored: dict, wanted: dict, prefix: str = ""):
         there, here = stored.get(key), wanted.get(key)
         if isinstance(there, dict) and isinstance(here, dict):
             yield from _differences(there, here, f"{prefix}{key}.")
-        elif (list(there) if isinstance(there, tuple) else there) != here:
+        elif there != here:
             yield f"{prefix}{key} is {there} there and {here} here"

@@ -219,3 +219,9 @@ def test_an_empty_strategy_is_no_augmentation():
 def test_an_unknown_operation():
     with pytest.raises(DataDamError, match=r"unknown augmentation 'blur'; the known ones are color, crop, cutout"):
         operations("crop_blur")
+
+
+def test_images_that_do_not_fall_into_groups_are_refused():
+    drawn = draw(operations(DSA), 2, generator(0, "groups"), one_operation=False)
+    with pytest.raises(DataDamError, match="expected a multiple of 2 images, one group a row; received 5"):
+        augment(torch.zeros(5, 3, 8, 8), drawn)

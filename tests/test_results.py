@@ -139,3 +139,9 @@ def test_a_run_performed_in_pieces_is_the_same_record(recording, monkeypatch):
 def test_an_unknown_experiment(recording):
     with pytest.raises(DataDamError, match="unknown experiment 'none'; the known ones are random, datadam"):
         perform("none", recording)
+
+
+def test_a_method_that_a_record_lacks_is_refused_with_the_ones_it_has():
+    name = names()[0]
+    with pytest.raises(DataDamError, match=r"unknown method of .*the known ones are"):
+        row(name, "magic")

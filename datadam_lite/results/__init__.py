@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from datadam_lite.errors import DataDamError
+from datadam_lite.errors import DataDamError, known
 from datadam_lite.evaluate import models
 
 FOLDER = Path(__file__).parent
@@ -55,9 +55,12 @@ def published(method: str, ipc: int, dataset: str = "CIFAR-10") -> str:
 
 
 def row(name: str, method: str | None = None) -> dict:
-    """Return the evaluation of a method in a record; by default of the method the record is named for."""
-    rows = read(name)["rows"]
-    return next(r for r in rows if method is None or r["method"] == method)
+    """Return the evaluation of a method in a record; by default of the method the record is named for.
+
+    Raises: DataDamError if the record has no such method.
+    """
+    rows = {r["method"]: r for r in read(name)["rows"]}
+    return known(method or next(iter(rows)), rows, f"method of {name}")
 
 
 def table(rows: dict[str, tuple[str, str | None]]) -> str:

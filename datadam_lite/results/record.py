@@ -74,7 +74,8 @@ def distilled(run: Run, train: ImageSet, seed: int, checkpoint: Path) -> tuple[S
         if step.iteration in STAGES:
             pictures[f"iteration {step.iteration}"] = to_uint8(distiller.synthetic())
         if step.iteration % run.settings.checkpoint_every == 0:
-            torch.save(pictures, stages)
+            with replacing(stages) as temporary:
+                torch.save(pictures, temporary)
             distiller.save_checkpoint(checkpoint)
     return distiller.synthetic(), pictures
 
