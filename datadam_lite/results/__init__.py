@@ -76,8 +76,11 @@ def table(rows: dict[str, tuple[str, str | None]]) -> str:
 def source(name: str) -> str:
     """Return where the numbers of a record come from, in two lines."""
     record = read(name)
+    numerics, threads = record["numerics"], record["numerics"]["threads"]
+    how = f"distilled in {numerics['precision']}{', compiled' * numerics['compile']}; " if "losses" in record else ""
+    where = record["hardware"].split(",")[0] + (f", {threads} thread{'s' * (threads != 1)}" if threads else "")
     return (
-        f"{name}: recorded {record['date']}, scale {record['scale']}, protocol {record['protocol']['name']}, "
-        f"seeds {record['seeds']},\ndatadam_lite {record['versions']['datadam_lite']} "
-        f"(code {record['code_sha256'][:8]}), PyTorch {record['versions']['torch']}, {record['hardware']}"
+        f"{name}: recorded {record['date']}, protocol {record['protocol']['name']}, seeds {record['seeds']},\n"
+        f"  {how}datadam_lite {record['versions']['datadam_lite']} (code {record['code_sha256'][:8]}), "
+        f"PyTorch {record['versions']['torch']}, on {where}"
     )
