@@ -85,3 +85,19 @@ def test_pictures_have_a_caption_and_say_what_they_show(name):
 def test_all_but_the_opening_have_five_outputs_compared(name):
     checked = [cell for cell in code_cells(read(name)) if "nbval-check-output" in tags(cell)]
     assert sum(any(text(output) for output in cell.outputs) for cell in checked) >= 5
+
+
+@chapter
+@pytest.mark.slow
+def test_solutions_of_the_exercises_run(name):
+    """The Python blocks in a chapter's text are code that a reader pastes into its end."""
+    notebook = regenerate.assemble(name, **regenerate.repository())
+    blocks = [
+        block
+        for cell in notebook.cells
+        if cell.cell_type == "markdown" and "<summary>Solution" in cell.source
+        for block in re.findall(r"```python\n(.*?)```", cell.source, re.DOTALL)
+    ]
+    notebook.cells += [nbformat.v4.new_code_cell(block) for block in blocks]
+    regenerate.execute(notebook)
+    assert not [output for output in outputs(notebook) if output.output_type == "error"]

@@ -56,9 +56,8 @@ RUNS = {
     "cifar10-ipc1-datadam-zca-scale1": _datadam(zca=True, loss_scale=1.0),
     "cifar10-ipc1-datadam-zca-scale100": _datadam(zca=True, loss_scale=100.0),
     "cifar10-ipc1-datadam-scale1": _datadam(zca=False, loss_scale=1.0),
-    "cifar10-ipc1-datadam-scale100": _datadam(zca=False, loss_scale=100.0),
     "cifar10-ipc1-dm": Run("dm", changes={"iterations": 2000, "real_batch": 64}),
-    "cifar10-ipc1-datadam-zca-scale10": _datadam(zca=True, loss_scale=10.0),
+    "cifar10-ipc1-dm-zca": Run("dm", changes={"iterations": 2000, "real_batch": 64, "zca": True}),
 }
 
 
