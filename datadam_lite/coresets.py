@@ -36,17 +36,19 @@ def k_center(train: ImageSet, ipc: int, seed: int = 0, *, width: int = 128) -> I
 
 
 def farthest_first(features: Float[Tensor, "m d"], n: int) -> Int64[Tensor, " n"]:
-    """Choose n of m points: the one nearest the mean, then always the one farthest from all chosen.
+    """Choose n of m points: the one nearest the mean, then the farthest from all chosen.
 
     The greedy 2-approximation of the k-center problem (Sener and Savarese, ICLR 2018).
 
     >>> farthest_first(torch.tensor([[0.0], [1.0], [2.0], [9.0]]), 3).tolist()
     [2, 3, 0]
     """
-    chosen = [int((features - features.mean(0)).norm(dim=1).argmin())]
+    from_mean = (features - features.mean(0)).norm(dim=1)
+    chosen = [int(from_mean.argmin())]
     distance = torch.full((len(features),), torch.inf)
     while len(chosen) < n:
-        distance = distance.minimum((features - features[chosen[-1]]).norm(dim=1))
+        from_last = (features - features[chosen[-1]]).norm(dim=1)
+        distance = distance.minimum(from_last)
         distance[chosen[-1]] = -torch.inf  # never twice, even among equal points
         chosen.append(int(distance.argmax()))
     return torch.tensor(chosen)

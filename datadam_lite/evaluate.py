@@ -94,23 +94,26 @@ def train_network(
     chosen: SyntheticSet, generator: torch.Generator, *,
     protocol: Protocol | None = None, settings: Settings | None = None,
 ) -> nn.Module:
-    """Train one fresh network on a set and return its final iterate, in evaluation mode.
+    """Train a fresh network on a set; return its final iterate, in evaluation mode.
 
-    generator: decides the network, the order of the images and their augmentation.
+    generator: decides the network, the order of the images and the augmentation.
     """
     protocol, settings = protocol or Protocol(), settings or Settings()
     device = settings.torch_device()
     images, labels = chosen.images.to(device), chosen.labels.to(device)
-    options = {"width": protocol.width, "norm": protocol.norm}
-    network = build("convnet", tuple(images.shape[1:]), len(chosen.classes), **options).to(device).reset(generator)
+    shape, classes = tuple(images.shape[1:]), len(chosen.classes)
+    network = build("convnet", shape, classes, width=protocol.width, norm=protocol.norm)
+    network = network.to(device).reset(generator)
     optimizer = torch.optim.SGD(
         network.parameters(), protocol.lr, protocol.momentum, weight_decay=protocol.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [max(1, protocol.epochs // 2)], gamma=0.1)
+    half = max(1, protocol.epochs // 2)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [half], gamma=0.1)
     strategy = operations(protocol.augmentation, mirror=chosen.mirror)
     forward = torch.compile(network) if settings.compile else network
     for _ in range(protocol.epochs):
-        for rows in torch.randperm(len(images), generator=generator, device=device).split(protocol.batch):
+        order = torch.randperm(len(images), generator=generator, device=device)
+        for rows in order.split(protocol.batch):
             x = images[rows]
             if strategy:
                 x = augment(x, draw(strategy, len(x), generator, one_operation=True))

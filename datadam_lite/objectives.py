@@ -43,12 +43,13 @@ def attended(attention: Attention) -> Callable[[Features], Float[Tensor, "b d"]]
 def class_means(
     network: nn.Module, terms: list[Term], images: Float[Tensor, "b c h w"], classes: int
 ) -> list[Float[Tensor, "k _"]]:
-    """For every term, the mean representation of each class; images are class-major: 0…0, 1…1, …"""
+    """For every term, the mean vector of each class; images in class order: 0…0, 1…1, …"""
     features = network(images)
     means = []
     for term in terms:
         vectors = term.represent(features)  # (K*n, D)
-        vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))  # means are never half precision
+        at_least = torch.promote_types(vectors.dtype, torch.float32)
+        vectors = vectors.to(at_least)  # means are never taken in half precision
         means.append(vectors.unflatten(0, (classes, -1)).mean(1))  # (K, D)
     return means
 
@@ -56,7 +57,7 @@ def class_means(
 def matching_loss(
     terms: list[Term], real: list[Float[Tensor, "k _"]], synthetic: list[Float[Tensor, "k _"]]
 ) -> dict[str, Float[Tensor, ""]]:
-    """For every term, weight * sum over classes of || mean r(real) - mean r(synthetic) ||^2.
+    """For every term: weight * sum over classes of ||mean r(real) - mean r(syn.)||^2.
 
     >>> ones, zeros = torch.ones(10, 4), torch.zeros(10, 4)
     >>> terms = [Term("embedding", 0.5, embedding)]

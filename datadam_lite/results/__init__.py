@@ -74,13 +74,16 @@ def table(rows: dict[str, tuple[str, str | None]]) -> str:
 
 
 def source(name: str) -> str:
-    """Return where the numbers of a record come from, in two lines."""
+    """Return where the numbers of a record come from, in a few short lines."""
     record = read(name)
     numerics, threads = record["numerics"], record["numerics"]["threads"]
-    how = f"distilled in {numerics['precision']}{', compiled' * numerics['compile']}; " if "losses" in record else ""
     where = record["hardware"].split(",")[0] + (f", {threads} thread{'s' * (threads != 1)}" if threads else "")
-    return (
-        f"{name}: recorded {record['date']}, protocol {record['protocol']['name']}, seeds {record['seeds']},\n"
-        f"  {how}datadam_lite {record['versions']['datadam_lite']} (code {record['code_sha256'][:8]}), "
-        f"PyTorch {record['versions']['torch']}, on {where}"
-    )
+    lines = [
+        f"{name}:",
+        f"recorded {record['date']} on {where}; seeds {record['seeds']}, protocol {record['protocol']['name']},",
+        f"datadam_lite {record['versions']['datadam_lite']} (code {record['code_sha256'][:8]}), "
+        f"PyTorch {record['versions']['torch']}" + ("," if "losses" in record else ""),
+    ]
+    if "losses" in record:
+        lines.append(f"distilled in {numerics['precision']}{', compiled' * numerics['compile']}")
+    return "\n  ".join(lines)
