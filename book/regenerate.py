@@ -60,7 +60,7 @@ if missing("datadam_lite"):
         )
     packages = [p for p in ("kornia", "kornia_rs", "jaxtyping", "wadler_lindig") if missing(p)]
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
-    subprocess.run([*pip, *packages, f"datadam_lite @ git+{ADDRESS}"], check=True)
+    subprocess.run([*pip, *packages, f"git+{ADDRESS}"], check=True)
     importlib.invalidate_caches()
 
 import datadam_lite as dd''')
