@@ -103,7 +103,7 @@ def test_setup_does_nothing_where_the_package_is(monkeypatch):
 
 def test_setup_installs_only_what_is_missing(monkeypatch):
     (command,) = run_setup(monkeypatch, {"kornia", "kornia_rs", "jaxtyping"}, EXAMPLE)
-    assert command[-3:] == ["--no-deps", "wadler_lindig", f"datadam_lite @ git+{EXAMPLE}"]
+    assert command[-3:] == ["--no-deps", "wadler_lindig", f"git+{EXAMPLE}"]
 
 
 def test_setup_without_an_address_says_what_to_do(monkeypatch):
