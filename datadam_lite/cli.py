@@ -72,7 +72,8 @@ def distill_command(
     try:
         distilled = distill(train, ipc, chosen, seed=seed, checkpoint=checkpoint, settings=settings)
     except KeyboardInterrupt:
-        print(f"stopped; the same command goes on from {checkpoint}", file=sys.stderr)
+        start = checkpoint if checkpoint.exists() else "the beginning"
+        print(f"stopped; the same command goes on from {start}", file=sys.stderr)
         raise typer.Exit(130) from None
     distilled.save(out)
     checkpoint.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from datadam_lite.coresets import select
 from datadam_lite.data import ImageSet, load
 from datadam_lite.distill import distill
-from datadam_lite.evaluate import Report, evaluate, models
+from datadam_lite.evaluate import Report, evaluate, rests_on
 from datadam_lite.files import replacing
 from datadam_lite.plots import show_images, style
 from datadam_lite.preprocess import Preprocess
@@ -35,19 +35,19 @@ def demo(folder: Path, *, ipc: int = 1, sets: int = 3, networks: int = 2, say=pr
         name: evaluate(chosen, test, networks=networks, protocol=quick.protocol)
         for name, chosen in candidates.items()
     }
-    text = table(reports, ipc, models(sets, networks))
+    text = table(reports, ipc, rests_on(sets, networks))
     _save(folder, distilled[0], train, text)
     return text
 
 
-def table(reports: dict[str, Report], ipc: int, rests_on: str) -> str:
+def table(reports: dict[str, Report], ipc: int, models: str) -> str:
     """Return the accuracies as a small text table.
 
-    >>> print(table({"random": Report([[60.0, 64.0]])}, 1, models(1, 2)))
+    >>> print(table({"random": Report([[60.0, 64.0]])}, 1, rests_on(1, 2)))
     images per class: 1          test accuracy (mean ± std, 1 set x 2 networks)
     random                       62.0 ± 2.8 %
     """
-    lines = [f"{f'images per class: {ipc}':<28} test accuracy (mean ± std, {rests_on})"]
+    lines = [f"{f'images per class: {ipc}':<28} test accuracy (mean ± std, {models})"]
     lines += [f"{name:<28} {report.mean:.1f} ± {report.std:.1f} %" for name, report in reports.items()]
     return "\n".join(lines)
 

@@ -1,21 +1,8 @@
 """The one exception of the package, and the checks that raise it."""
 
-from math import isfinite
-from typing import get_args
-
 
 class DataDamError(ValueError):
     """Bad input: one sentence saying what was expected, what came, and what to do next."""
-
-
-def check_type(name: str, value, wanted) -> None:
-    """Refuse what a command line or a notebook may pass by mistake: text for a number, NaN, true for 1."""
-    kinds = (tuple,) if name == "attention" else get_args(wanted) or (wanted,)
-    sane = isinstance(value, (int, float) if kinds == (float,) else kinds)
-    sane = sane and (bool in kinds or not isinstance(value, bool))
-    if not sane or (isinstance(value, float) and not isfinite(value)):
-        expected = {float: "a finite number", int: "a whole number", bool: "true or false", str: "text"}
-        raise DataDamError(f"{name} must be {expected.get(kinds[0], kinds[0])}; received {value!r}.")
 
 
 def positive(**values) -> None:

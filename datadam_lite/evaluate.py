@@ -78,13 +78,13 @@ class Report:
         }  # fmt: skip
 
     def __repr__(self) -> str:
-        return f"{self.mean:.1f} ± {self.std:.1f} % ({models(len(self.accuracies), len(self.accuracies[0]))})"
+        return f"{self.mean:.1f} ± {self.std:.1f} % ({rests_on(len(self.accuracies), len(self.accuracies[0]))})"
 
 
-def models(sets: int, networks: int) -> str:
+def rests_on(sets: int, networks: int) -> str:
     """Say how many models a number rests on.
 
-    >>> models(1, 5)
+    >>> rests_on(1, 5)
     '1 set x 5 networks'
     """
     return f"{sets} set{'s' * (sets != 1)} x {networks} network{'s' * (networks != 1)}"

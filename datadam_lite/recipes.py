@@ -2,14 +2,26 @@
 
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
+from math import isfinite
+from typing import get_args
 
 from datadam_lite.attention import Attention, resolve, spatial
 from datadam_lite.augment import DSA, operations
 from datadam_lite.coresets import CORESETS
-from datadam_lite.errors import DataDamError, check_type, known, positive
+from datadam_lite.errors import DataDamError, known, positive
 from datadam_lite.networks import NETWORKS, NORMS, POOLINGS
 from datadam_lite.objectives import Term, attended, embedding
 from datadam_lite.provenance import label
+
+
+def _check_type(name: str, value, wanted) -> None:
+    """Refuse what a command line or a notebook may pass by mistake: text for a number, NaN, true for 1."""
+    kinds = (tuple,) if name == "attention" else get_args(wanted) or (wanted,)
+    sane = isinstance(value, (int, float) if kinds == (float,) else kinds)
+    sane = sane and (bool in kinds or not isinstance(value, bool))
+    if not sane or (isinstance(value, float) and not isfinite(value)):
+        expected = {float: "a finite number", int: "a whole number", bool: "true or false", str: "text"}
+        raise DataDamError(f"{name} must be {expected.get(kinds[0], kinds[0])}; received {value!r}.")
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,7 @@ class Recipe:
 
     def __post_init__(self):
         for field in fields(self):
-            check_type(field.name, getattr(self, field.name), field.type)
+            _check_type(field.name, getattr(self, field.name), field.type)
         known(self.network, NETWORKS, "network")
         known(self.norm, NORMS, "norm")
         known(self.pooling, POOLINGS, "pooling")

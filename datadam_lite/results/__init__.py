@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from datadam_lite.errors import DataDamError, known
-from datadam_lite.evaluate import models
+from datadam_lite.evaluate import rests_on
 
 FOLDER = Path(__file__).parent
 
@@ -69,7 +69,7 @@ def table(rows: dict[str, tuple[str, str | None]]) -> str:
     lines = []
     for label, (name, method) in rows.items():
         r = row(name, method)
-        lines.append(f"{label:<{width}}{r['mean']:.1f} ± {r['std']:.1f} % ({models(r['n_sets'], r['n_networks'])})")
+        lines.append(f"{label:<{width}}{r['mean']:.1f} ± {r['std']:.1f} % ({rests_on(r['n_sets'], r['n_networks'])})")
     return "\n".join(lines)
 
 
