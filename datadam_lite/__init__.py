@@ -10,7 +10,7 @@ torch.Size([10, 1, 8, 8])
 from datadam_lite.attention import ATTENTION, spatial
 from datadam_lite.coresets import CORESETS, farthest_first, k_center, random, select
 from datadam_lite.data import DATASETS, ImageSet, load
-from datadam_lite.distill import Distiller, Settings, distill
+from datadam_lite.distill import Distiller, distill
 from datadam_lite.errors import DataDamError
 from datadam_lite.evaluate import Protocol, Report, accuracy, evaluate, train_network
 from datadam_lite.networks import NETWORKS, ConvNet, Features
@@ -19,6 +19,7 @@ from datadam_lite.preprocess import Preprocess
 from datadam_lite.profiles import Profile, use_profile
 from datadam_lite.recipes import RECIPES, Recipe, objective, recipe
 from datadam_lite.seeding import generator
+from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet
 
 __all__ = [

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from datadam_lite.data import DATASETS, load
-from datadam_lite.distill import PRECISIONS, Settings, distill
+from datadam_lite.distill import distill
 from datadam_lite.errors import DataDamError
 from datadam_lite.evaluate import Protocol, Report, evaluate
 from datadam_lite.files import replacing
 from datadam_lite.recipes import RECIPES, recipe
+from datadam_lite.settings import PRECISIONS, Settings
 from datadam_lite.synthetic import SyntheticSet
 
 app = typer.Typer(

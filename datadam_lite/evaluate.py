@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from datadam_lite.augment import DSA, augment, draw, operations
 from datadam_lite.data import ImageSet
-from datadam_lite.distill import Settings
 from datadam_lite.errors import DataDamError, positive
 from datadam_lite.networks import build
 from datadam_lite.progress import bar
 from datadam_lite.seeding import generator
+from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import save
 
 from datadam_lite.coresets import CORESETS, select
 from datadam_lite.data import ImageSet, load
-from datadam_lite.distill import Distiller, Settings
+from datadam_lite.distill import Distiller
 from datadam_lite.errors import known
 from datadam_lite.evaluate import Protocol, Report, evaluate
 from datadam_lite.files import replacing
@@ -26,6 +26,7 @@ from datadam_lite.progress import bar
 from datadam_lite.provenance import code_sha256, hardware, versions
 from datadam_lite.recipes import recipe
 from datadam_lite.results import FOLDER
+from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet
 
 # Iterations at which pictures are kept. Not earlier: the photographs they began with, which are not ours to
