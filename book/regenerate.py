@@ -16,6 +16,7 @@ import inspect
 import json
 import os
 import pkgutil
+import textwrap
 import time
 from pathlib import Path
 from string import Template
@@ -44,6 +45,7 @@ SETUP_CELL = Template('''\
 import importlib.util
 import subprocess
 import sys
+import textwrap
 
 ADDRESS = $address  # where the project is published
 
@@ -89,7 +91,7 @@ def code_cells(notebook):
 def listing(name):
     """A cell that shows the source of an object of the package, which is what the other cells run."""
     shown = pkgutil.resolve_name(name)
-    code = f"# {shown.__module__.replace('.', '/')}.py\n\n{inspect.getsource(shown)}"
+    code = f"# {shown.__module__.replace('.', '/')}.py\n\n{textwrap.dedent(inspect.getsource(shown))}"
     return nbformat.v4.new_markdown_cell(f"```python\n{code}```", metadata={"tags": [SOURCE_TAG + name]})
 
 

@@ -7,14 +7,15 @@
 torch.Size([10, 1, 8, 8])
 """
 
-from datadam_lite.attention import ATTENTION, spatial
+from datadam_lite.attention import ATTENTION, channel, spatial
 from datadam_lite.coresets import CORESETS, farthest_first, k_center, random, select
 from datadam_lite.data import DATASETS, ImageSet, load
 from datadam_lite.distill import Distiller, distill
 from datadam_lite.errors import DataDamError
-from datadam_lite.evaluate import Protocol, Report, accuracy, evaluate, train_network
-from datadam_lite.networks import NETWORKS, ConvNet, Features
-from datadam_lite.objectives import Term, class_means, matching_loss
+from datadam_lite.evaluate import PROTOCOLS, Protocol, Report, accuracy, cross_architecture, evaluate, train_network
+from datadam_lite.mmd import KERNELS, mmd
+from datadam_lite.networks import NETWORKS, ConvNet, Features, reset
+from datadam_lite.objectives import Term, class_vectors, matching_loss
 from datadam_lite.preprocess import Preprocess
 from datadam_lite.profiles import Profile, use_profile
 from datadam_lite.recipes import RECIPES, Recipe, objective, recipe
@@ -23,9 +24,10 @@ from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet
 
 __all__ = [
-    "ATTENTION", "CORESETS", "DATASETS", "NETWORKS", "RECIPES", "ConvNet", "DataDamError", "Distiller", "Features",
-    "ImageSet", "Preprocess", "Profile", "Protocol", "Recipe", "Report", "Settings", "SyntheticSet", "Term", "accuracy",
-    "class_means", "distill", "evaluate", "farthest_first", "generator", "k_center", "load", "matching_loss",
-    "objective", "random", "recipe", "select", "spatial", "train_network", "use_profile",
+    "ATTENTION", "CORESETS", "DATASETS", "KERNELS", "NETWORKS", "PROTOCOLS", "RECIPES", "ConvNet", "DataDamError",
+    "Distiller", "Features", "ImageSet", "Preprocess", "Profile", "Protocol", "Recipe", "Report", "Settings",
+    "SyntheticSet", "Term", "accuracy", "channel", "class_vectors", "cross_architecture", "distill", "evaluate",
+    "farthest_first", "generator", "k_center", "load", "matching_loss", "mmd", "objective", "random", "recipe",
+    "reset", "select", "spatial", "train_network", "use_profile",
 ]  # fmt: skip
 __version__ = "0.1.0"

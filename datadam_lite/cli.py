@@ -1,142 +1,119 @@
-"""The command line: demo, distill, evaluate, show."""
+"""The command line. Here: demo, distill, recipes, data. Beside it: cli_evaluate and cli_sets."""
 
 import json
 import sys
+import warnings
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from datadam_lite import cli_options as option
+from datadam_lite.checkpoint import checkpoint_exists, discard_checkpoint
+from datadam_lite.cli_evaluate import cross_architecture_command, evaluate_command
+from datadam_lite.cli_sets import convert_command, coreset_command, show_command
+from datadam_lite.config import Config
 from datadam_lite.data import DATASETS, load
-from datadam_lite.distill import distill
 from datadam_lite.errors import DataDamError
-from datadam_lite.evaluate import Protocol, Report, evaluate
 from datadam_lite.files import replacing
-from datadam_lite.recipes import RECIPES, recipe
-from datadam_lite.settings import PRECISIONS, Settings
-from datadam_lite.synthetic import SyntheticSet
+from datadam_lite.recipes import RECIPES, Recipe, recipe
 
 app = typer.Typer(
     help="Distil a data set into a handful of images that train a network well (DataDAM, ICCV 2023).",
     add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True,
 )  # fmt: skip
 
-Data = Annotated[
-    str,
-    typer.Option(
-        help=f"Data set: {', '.join(DATASETS)}, or the path of a folder or zip with "
-        "train/<class>/<image> and test/ or val/<class>/<image>."
-    ),
-]
-Root = Annotated[Path, typer.Option(help="Folder for data sets that are downloaded.")]
 
-
-@app.command("demo")
 def demo_command(
     out: Annotated[Path, typer.Option(help="Folder for the picture, the distilled set and the table.")] = Path("demo"),
+    overwrite: option.Overwrite = False,
 ):
     """See it work: distil real handwritten digits, about a minute on a laptop, no download."""
     from datadam_lite.demo import demo
 
+    picture, distilled = out / "distilled.png", out / "distilled.safetensors"
+    option.refuse_existing(picture, distilled, out / "table.txt", overwrite=overwrite)
     print(f"\n{demo(out)}\n")
-    print(f"picture of the distilled images: {out / 'distilled.png'}")
-    print(f"the distilled set: {out / 'distilled.safetensors'} (try: datadam show {out / 'distilled.safetensors'})")
+    print(f"picture of the distilled images: {picture}")
+    print(f"the distilled set: {distilled} (try: datadam show {distilled} --out another.png)")
 
 
-@app.command("distill")
 def distill_command(
-    data: Data,
-    ipc: Annotated[int, typer.Option(help="Images per class to distil into.")] = 1,
-    out: Annotated[Path, typer.Option(help="File to write.")] = Path("distilled.safetensors"),
-    method: Annotated[str, typer.Option("--recipe", help=f"One of {', '.join(RECIPES)}.")] = "datadam",
+    data: option.MaybeData = None,
+    ipc: Annotated[int | None, typer.Option(help="Images per class to distil into.", show_default="1")] = None,
+    out: Annotated[Path, typer.Option(help="File to write; OUT.json beside it repeats the run.")] = Path(
+        "distilled.safetensors"
+    ),
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe", show_default="datadam",
+            help=f"One of {', '.join(RECIPES)}; 'datadam recipes' lists their constants.",
+        ),
+    ] = None,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change a recipe field, as in --set iterations=2000 --set zca=false. Repeatable."),
+        typer.Option(
+            "--set", metavar="FIELD=VALUE",
+            help="Change a constant of the recipe, as in --set iterations=2000 --set zca=false. Repeatable.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Two runs with one seed give the same file.")] = 0,
-    root: Root = Path("data"),
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default a GPU if there is one.")] = None,
-    precision: Annotated[str, typer.Option(help=f"Of the convolutions: {' or '.join(PRECISIONS)}.")] = "float32",
-    compile: Annotated[bool, typer.Option(help="Fuse the step with torch.compile: slow start, fast steps.")] = False,
-    checkpoint_every: Annotated[int, typer.Option(help="Iterations between checkpoints.")] = 100,
-    overwrite: Annotated[bool, typer.Option(help="Replace the output file if it exists.")] = False,
-):
+    seed: Annotated[
+        int | None, typer.Option(help="Two runs with one seed give the same file.", show_default="0")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Repeat the run that wrote this OUT.json; options beside it change it.")
+    ] = None,
+    root: Annotated[str | None, typer.Option(help=option.ROOT, show_default="data")] = None,
+    size: option.Size = None,
+    resize: option.Resize = None,
+    device: option.Device = None,
+    precision: Annotated[str | None, typer.Option(help=option.PRECISION, show_default="float32")] = None,
+    compile: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help=option.COMPILE, show_default="no")
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(help="Iterations between checkpoints.", show_default="100")
+    ] = None,
+    overwrite: option.Overwrite = False,
+):  # fmt: skip
     """Distil a data set into one file. Interrupted? The same command goes on where it stopped."""
-    if out.exists() and not overwrite:
-        raise DataDamError(f"{out} exists; choose another --out, or give --overwrite to replace it.")
-    chosen = recipe(method, **dict(map(_change, change or [])))
-    settings = Settings(device, precision, compile, checkpoint_every)
-    train, _ = load(data, root)
+    repeats = out.with_name(out.name + ".json")
+    option.refuse_existing(out, repeats, overwrite=overwrite)
+    if not (data or config):
+        raise DataDamError("which data set? Give --data, or --config with the file of an earlier run.")
+    run = Config.load(config) if config else Config(data)
+    how = _given(device=device, precision=precision, compile=compile, checkpoint_every=checkpoint_every)
+    run = replace(
+        run, **_given(data=data, root=root, size=size, resize=resize, ipc=ipc, seed=seed),
+        recipe=recipe(method or run.recipe, **dict(map(_change, change or []))),
+        settings=replace(run.settings, **how),
+    )  # fmt: skip
+    _run(run, out, repeats)
+
+
+def _given(**options) -> dict:
+    """Leave out the options that were not given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _run(run: Config, out: Path, repeats: Path) -> None:
     checkpoint = out.with_name(out.name + ".checkpoint")
-    if checkpoint.exists():
+    if checkpoint_exists(checkpoint):
         print(f"going on from {checkpoint}")
     try:
-        distilled = distill(train, ipc, chosen, seed=seed, checkpoint=checkpoint, settings=settings)
+        distilled = run.run(checkpoint)
     except KeyboardInterrupt:
-        start = checkpoint if checkpoint.exists() else "the beginning"
+        start = checkpoint if checkpoint_exists(checkpoint) else "the beginning"
         print(f"stopped; the same command goes on from {start}", file=sys.stderr)
         raise typer.Exit(130) from None
-    distilled.save(out)
-    checkpoint.unlink(missing_ok=True)
+    with replacing(repeats) as temporary:  # both files or neither
+        temporary.write_text(run.to_json(), encoding="utf-8")
+        distilled.save(out)
+    discard_checkpoint(checkpoint)
     print(f"{out}: {len(distilled)} images, moved {distilled.provenance['moved']:.2f} (root mean square)")
-
-
-@app.command("evaluate")
-def evaluate_command(
-    file: Annotated[Path, typer.Argument(help="A distilled set written by 'datadam distill'.")],
-    data: Data,
-    networks: Annotated[int, typer.Option(help="How many fresh networks to train.")] = 5,
-    epochs: Annotated[int, typer.Option(help="Epochs of training; the fixed protocol has 1000.")] = 1000,
-    width: Annotated[int | None, typer.Option(help="Network width; by default the recipe's.")] = None,
-    baselines: Annotated[bool, typer.Option(help="Also the set's own initial images and random real ones.")] = True,
-    out: Annotated[Path | None, typer.Option("--json", help="Also write the accuracies to this file.")] = None,
-    root: Root = Path("data"),
-):
-    """Train fresh networks on a distilled set and test them on real images, beside honest baselines."""
-    from datadam_lite.coresets import random
-
-    chosen = SyntheticSet.load(file)
-    train, test = load(data, root)
-    candidates = {"distilled": chosen}
-    if baselines:
-        candidates["its initial images"] = chosen.initial(train)
-        rows = random(train, int(chosen.ipc), seed=chosen.provenance["seed"] + 1)  # not the set's own start
-        candidates["random real images"] = SyntheticSet.from_real(train, rows, chosen.preprocess)
-    if width is None:
-        width = chosen.provenance.get("recipe", {}).get("width", 128)
-    name = "fixed" if (epochs, width) == (1000, 128) else f"fixed, {epochs} epochs, width {width}"
-    protocol = Protocol(name=name, epochs=epochs, width=width)
-    reports: dict[str, Report] = {}
-    print(f"protocol: {protocol.name}; preprocessing: {chosen.preprocess}")
-    for label, candidate in candidates.items():
-        reports[label] = evaluate(candidate, test, networks=networks, protocol=protocol)
-        print(f"{label:<20} {reports[label]}")
-    if out:
-        with replacing(out) as temporary:
-            temporary.write_text(json.dumps({k: r.record() for k, r in reports.items()}, indent=1) + "\n")
-
-
-@app.command("show")
-def show_command(
-    file: Annotated[Path, typer.Argument(help="A distilled set written by 'datadam distill'.")],
-    out: Annotated[Path | None, typer.Option(help="Picture to write; by default beside the file.")] = None,
-):
-    """Say what a distilled set is, how it was made and which preprocessing it needs; draw it."""
-    from datadam_lite.plots import picture, style
-
-    chosen = SyntheticSet.load(file)
-    made = chosen.provenance
-    style()
-    out = out or file.with_suffix(".png")
-    picture(chosen, out)
-    shape, classes = list(chosen.images.shape[1:]), len(chosen.classes)
-    print(f"images        {len(chosen)} of {shape}, {chosen.ipc:g} for each of {classes} classes")
-    print(f"made by       {made.get('method')} from {made.get('data')}, seed {made.get('seed')}")
-    print(f"iterations    {made.get('iterations')}, the images moved {made.get('moved', 0):.2f} (root mean square)")
-    print(f"preprocessing {chosen.preprocess}")
-    for name, value in made.get("recipe", {}).items():
-        print(f"  {name:<16} {value}")
-    print(f"picture       {out}")
+    print(f"{repeats}: what was run; to repeat it: datadam distill --config {repeats} --out ANOTHER")
 
 
 def _change(text: str) -> tuple[str, object]:
@@ -144,16 +121,83 @@ def _change(text: str) -> tuple[str, object]:
     field, equals, value = text.partition("=")
     if not equals:
         raise DataDamError(f"--set expects FIELD=VALUE, such as --set iterations=2000; received {text!r}.")
+    if field == "name":
+        raise DataDamError("the name of a recipe is not a constant to --set; give --recipe.")
     try:
         return field, json.loads(value)
     except json.JSONDecodeError:
         return field, value
 
 
+def recipes_command(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A recipe; without it, all of them.")] = None,
+):
+    """List the recipes and where they differ; or all constants of one, each with its source."""
+    from datadam_lite.sources import describe
+
+    if name:
+        print(describe(name))
+        return
+    differ = [field.name for field in fields(Recipe) if len({getattr(r, field.name) for r in RECIPES.values()}) > 1]
+    columns = [differ, *([_brief(getattr(r, field)) for field in differ] for r in RECIPES.values())]
+    widths = [max(map(len, column)) for column in columns]
+    for row in zip(*columns, strict=True):
+        print("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
+    print("\n-: decided by the images and their number. 'datadam recipes NAME' has all constants, with sources.")
+
+
+def _brief(value) -> str:
+    text = "+".join(value) if isinstance(value, tuple) else str(value)
+    return "-" if value is None else text or "none"
+
+
+def data_command(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME|PATH", help="A data set, or a folder or zip of images.")
+    ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Load it all; check and describe what it holds.")] = False,
+    root: option.Root = Config.root,
+):
+    """List the data sets, what each is and how it gets here; or look at one, or at your own images."""
+    from datadam_lite import datasets
+
+    if verify and name is None:
+        raise DataDamError("which data set should be verified? Give its name, or a path: datadam data NAME --verify.")
+    if name is None:
+        print(datasets.listing())
+    elif verify:
+        print(datasets.verify(name, root))
+    elif name in DATASETS:
+        print(_about(DATASETS[name]))
+    else:
+        train, test = load(name, root)
+        print(f"train  {train!r}\ntest   {test!r}")
+
+
+def _about(source) -> str:
+    shape, train = "x".join(map(str, source.shape)), f"{source.train:,}" if source.train else "?"
+    return (
+        f"{source.name}: {source.what}, {source.classes:,} classes of {shape} pixels, {train} to train on and "
+        f"{source.test:,} to test on\n"
+        f"obtained  {source.obtained}\nfiles     {source.files}\nby        {source.citation}"
+    )
+
+
+COMMANDS = {
+    "demo": demo_command, "distill": distill_command, "evaluate": evaluate_command,
+    "cross-architecture": cross_architecture_command, "coreset": coreset_command, "convert": convert_command,
+    "show": show_command, "recipes": recipes_command, "data": data_command,
+}  # fmt: skip
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
+
+
 def main() -> None:
     """Run the command line; bad input gives one sentence and exit status 2."""
-    try:
-        app()
-    except DataDamError as error:
-        print(f"datadam: {error}", file=sys.stderr)
-        sys.exit(2)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print(f"datadam: {message}", file=sys.stderr)
+        try:
+            app()
+        except DataDamError as error:
+            print(f"datadam: {error}", file=sys.stderr)
+            sys.exit(2)

@@ -125,57 +125,20 @@ class ImageSet:
         return digest.hexdigest()
 
 
-def digits() -> tuple[ImageSet, ImageSet]:
-    """scikit-learn's handwritten digits: 1,797 real 8x8 images that ship with the library.
-
-    500 of them, drawn with a fixed seed and the same share of every class, are the test set.
-    """
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    bunch = load_digits()
-    images = torch.from_numpy(bunch.images * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
-    labels = torch.from_numpy(bunch.target).long()
-    rows = train_test_split(torch.arange(len(labels)), test_size=500, stratify=labels, random_state=0)
-    classes = tuple(map(str, range(10)))
-    return tuple(ImageSet(images[r], labels[r], classes, "digits", mirror=False) for r in rows)
-
-
-def cifar10(root: str | Path = "data") -> tuple[ImageSet, ImageSet]:
-    """CIFAR-10, downloaded by torchvision into `root` (170 MB) the first time.
-
-    Raises: DataDamError if it can't be downloaded, saying where to put the file by hand.
-    """
-    from torchvision.datasets import CIFAR10
-
-    try:
-        parts = [CIFAR10(root, train=train, download=True) for train in (True, False)]
-    except (OSError, RuntimeError) as error:
-        raise DataDamError(
-            f"CIFAR-10 could not be downloaded ({error}); put {CIFAR10.filename} into {Path(root).resolve()}, "
-            "or give the path of an ImageFolder directory or zip that you have."
-        ) from error
-    return tuple(
-        ImageSet(
-            torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(),
-            torch.tensor(part.targets),
-            tuple(part.classes),
-            "cifar10",
-        )
-        for part in parts
-    )
-
-
-DATASETS = {"digits": lambda root: digits(), "cifar10": cifar10}
-
-
-def load(name: str | Path, root: str | Path = "data") -> tuple[ImageSet, ImageSet]:
+def load(
+    name: str | Path, root: str | Path = "data", *, size: int | None = None, resize: str | None = None
+) -> tuple[ImageSet, ImageSet]:
     """Load (training set, test set) by name, or from an ImageFolder directory or zip.
 
-    name: one of `DATASETS`, or a path to a folder or zip with `train/<class>/<image>` and
-    `test/<class>/<image>` (or `val/`); root: where downloaded data sets are kept.
+    name: one of `datadam_lite.datasets.DATASETS`, or a path to a folder or zip with
+    `train/<class>/<image>` and `test/<class>/<image>` (or `val/`), whose name the image sets get;
+    root: the folder of data sets that are downloaded, or put there by hand;
+    size: side in pixels that photographs are resized to, of a folder of your own by default not at all;
+    resize: "crop" (the default: short side to `size`, centre cut out, antialiased) or "squash" (the
+    aspect ratio is lost and nothing smoothed, as in the released DataDAM code).
 
-    Raises: DataDamError if the name is unknown or the path does not hold an ImageFolder.
+    Raises: DataDamError if the name is unknown, the path does not hold an ImageFolder, a download
+    fails (saying which file to put where), or a data set has one size only and another is asked for.
 
     >>> train, test = load("digits")
     >>> len(train), len(test), train.shape
@@ -183,14 +146,18 @@ def load(name: str | Path, root: str | Path = "data") -> tuple[ImageSet, ImageSe
     """
     from datadam_lite.imagefolder import load_imagefolder
 
+    options = {key: value for key, value in {"size": size, "resize": resize}.items() if value is not None}
     path = Path(name).expanduser()
-    if name in DATASETS:
-        return DATASETS[name](root)
+    if str(name) in DATASETS:
+        return DATASETS[str(name)].load(root, **options)
     if path.exists():
-        return load_imagefolder(path)
+        return load_imagefolder(path, **options)
     if path.suffix or len(path.parts) > 1:
         raise DataDamError(
             f"there is no file or folder {path}; expected an ImageFolder directory or zip. "
             "Check the path for a spelling mistake."
         )
     return known(str(name), DATASETS, "data set (and no such folder)")
+
+
+from datadam_lite.datasets import DATASETS  # noqa: E402  the table is made of the image sets above

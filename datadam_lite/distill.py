@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from datadam_lite.augment import augment, draw, operations
-from datadam_lite.checkpoint import load_checkpoint, save_checkpoint
-from datadam_lite.coresets import select
+from datadam_lite.checkpoint import checkpoint_exists, load_checkpoint, save_checkpoint
 from datadam_lite.data import ImageSet
 from datadam_lite.errors import DataDamError
-from datadam_lite.networks import build
-from datadam_lite.objectives import class_means, matching_loss
-from datadam_lite.preprocess import Preprocess
+from datadam_lite.initial import start
+from datadam_lite.networks import build, reset
+from datadam_lite.objectives import class_vectors, matching_loss
+from datadam_lite.preprocess import Preprocess, whiten_by_themselves
 from datadam_lite.progress import bar
 from datadam_lite.provenance import code_sha256
 from datadam_lite.recipes import Recipe, objective, recipe
@@ -51,22 +51,29 @@ class Distiller:
     ):
         train.require(ipc)
         train.require(recipe.real_batch, "real images per class and iteration (real_batch)")
-        recipe = recipe.for_images(train.shape)
+        recipe = recipe.for_images(train.shape, ipc)
         self.train, self.ipc, self.recipe, self.seed = train, ipc, recipe, seed
         self.settings = settings or Settings()
         self.device = self.settings.torch_device()
         self.terms = objective(recipe)
         self.operations = operations(recipe.augmentation, mirror=train.mirror)
-        self.preprocess = Preprocess.fit(train, zca=recipe.zca, eps=recipe.zca_eps).to(self.device)
+        self.preprocess = Preprocess.fit(
+            train, statistics=recipe.statistics, zca=recipe.zca, eps=recipe.zca_eps, zca_space=recipe.zca_space
+        )
+        self.start, self.initial_rows = start(
+            recipe.init, train, ipc, seed, self.preprocess, self.settings
+        )  # (K*ipc, C, H, W); rows of real images, or None
+        if recipe.zca and recipe.zca_refit:
+            self.start = whiten_by_themselves(self.start, recipe.zca_eps)
+        self.preprocess = self.preprocess.to(self.device)
         self.pixels = train.images.to(self.device)
         self.whitened = self.preprocess.apply(self.pixels) if recipe.zca else None  # too dear for every batch
-        self.initial_rows = select(recipe.init, train, ipc, seed)
-        self.images = self.real(self.initial_rows).clone().requires_grad_()  # (K*ipc, C, H, W)
+        self.images = self.start.to(self.device, copy=True).requires_grad_()
+        self.labels = torch.arange(len(train.classes)).repeat_interleave(ipc)
         self.optimizer = torch.optim.SGD([self.images], recipe.image_lr, recipe.image_momentum)
-        options = {"width": recipe.width, "depth": recipe.depth, "norm": recipe.norm, "pooling": recipe.pooling}
-        network = build(recipe.network, train.shape, len(train.classes), **options)
+        network = build(recipe.network, train.shape, len(train.classes), **recipe.network_options())
         self.network = network.to(self.device).requires_grad_(False)
-        self.class_means = torch.compile(class_means) if self.settings.compile else class_means
+        self.class_vectors = torch.compile(class_vectors) if self.settings.compile else class_vectors
         self.losses: list[list[float]] = []
         self.whole = True  # whether images, momentum and losses are of one iteration: not in mid-step
 
@@ -86,18 +93,28 @@ class Distiller:
         Any iteration can be replayed, at any time, for the images as they are now.
         """
         classes = len(self.train.classes)
-        self.network.reset(generator(self.seed, "network", iteration, device=self.device))
+        reset(self.network, generator(self.seed, "network", iteration, device=self.device), self.recipe.weights)
         rows = self.train.sample(self.recipe.real_batch, generator(self.seed, "real batch", iteration))
-        real, synthetic = self.real(rows), self.images
+        real, synthetic = self.real(rows), self.synthetic_batch(iteration)
         if self.operations:
             stream = generator(self.seed, "augmentation", iteration, device=self.device)
             siamese = draw(self.operations, classes, stream, one_operation=False)  # one row for each class
             real, synthetic = augment(real, siamese), augment(synthetic, siamese)
         with self.settings.autocast():
             with torch.no_grad():
-                real_means = self.class_means(self.network, self.terms, real, classes)
-            synthetic_means = self.class_means(self.network, self.terms, synthetic, classes)
-        return matching_loss(self.terms, real_means, synthetic_means)
+                real_vectors = self.class_vectors(self.network, self.terms, real, classes)
+            synthetic_vectors = self.class_vectors(self.network, self.terms, synthetic, classes)
+        return matching_loss(self.terms, real_vectors, synthetic_vectors)
+
+    def synthetic_batch(self, iteration: int) -> Tensor:
+        """Return the synthetic images that take part: all, or `synthetic_batch` of every class."""
+        size = self.recipe.synthetic_batch
+        if size is None or size >= self.ipc:
+            return self.images
+        stream = generator(self.seed, "synthetic batch", iteration)
+        order = torch.rand(len(self.train.classes), self.ipc, generator=stream).argsort(1)[:, :size]  # (K, size)
+        first = torch.arange(len(order))[:, None] * self.ipc  # the row at which each class begins
+        return self.images[(first + order).flatten()]
 
     def __iter__(self) -> "Distiller":
         return self
@@ -149,16 +166,15 @@ class Distiller:
 
     def synthetic(self) -> SyntheticSet:
         """Return the distilled images as they are now, with preprocessing and provenance."""
-        start = self.real(self.initial_rows)
         provenance = {
             "method": self.recipe.name, "recipe": self.recipe.describe(), "ipc": self.ipc, "seed": self.seed,
             "iterations": self.iteration, "data": self.train.name, "data_sha256": self.train.sha256,
-            "moved": float((self.images.detach() - start).square().mean().sqrt()),
+            "moved": float((self.images.detach().cpu() - self.start).square().mean().sqrt()),
             "terms": [term.name for term in self.terms],
             "numerics": self.settings.numerics(), "code_sha256": code_sha256(),
         }  # fmt: skip
         return SyntheticSet(
-            self.images.detach().clone().cpu(), self.train.labels[self.initial_rows], self.train.classes,
+            self.images.detach().clone().cpu(), self.labels, self.train.classes,
             self.preprocess.to("cpu"), self.train.mirror, provenance, self.initial_rows,
             torch.tensor(self.losses, dtype=torch.float64).reshape(self.iteration, len(self.terms)),
         )  # fmt: skip
@@ -182,7 +198,7 @@ def distill(
     torch.Size([10, 1, 8, 8])
     """
     distiller = Distiller(train, ipc, recipe(method, **changes), seed=seed, settings=settings)
-    if checkpoint and Path(checkpoint).exists():
+    if checkpoint and checkpoint_exists(checkpoint):
         distiller.load_checkpoint(checkpoint)
     try:
         _run(distiller, checkpoint)

@@ -13,7 +13,7 @@ def positive(**values) -> None:
 
 
 def known(name: str, table, kind: str):
-    """Look `name` up in `table`, or say which names there are.
+    """Look `name` up in `table`, or say which names there are; of a plain list of names, return the name.
 
     >>> known("b", {"a": 1, "b": 2}, "letter")
     2
@@ -23,4 +23,4 @@ def known(name: str, table, kind: str):
     """
     if name not in table:
         raise DataDamError(f"unknown {kind} {name!r}; the known ones are {', '.join(table)}.")
-    return table[name]
+    return table[name] if hasattr(table, "keys") else name

@@ -8,9 +8,10 @@ from datadam_lite.errors import DataDamError
 
 
 @contextmanager
-def replacing(path: str | Path):
+def replacing(path: str | Path, *, keep: Path | None = None):
     """Yield a temporary path in the same folder; rename it to `path` when the block succeeds.
 
+    keep: a new name for the file that stood at `path`, which is otherwise gone.
     When the block fails the temporary file is removed and whatever stood at `path` is untouched.
 
     Raises: DataDamError if the disk refuses the write.
@@ -27,7 +28,8 @@ def replacing(path: str | Path):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, path)
+        _reach_the_disk(temporary)
+        _put_in_place(temporary, path, keep)
     except OSError as error:
         raise DataDamError(
             f"could not write {path}: {error.strerror or error}; nothing was changed there. "
@@ -36,3 +38,21 @@ def replacing(path: str | Path):
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _reach_the_disk(file: Path) -> None:
+    """Wait for the disk: else a power cut just after the rename can leave a new name on an empty file."""
+    with open(file, "r+b") as opened:
+        os.fsync(opened.fileno())
+
+
+def _put_in_place(temporary: Path, path: Path, keep: Path | None) -> None:
+    """Rename what stands at `path` to `keep`, and the temporary file to `path`; both or neither."""
+    if keep:
+        os.replace(path, keep)
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        if keep:
+            os.replace(keep, path)
+        raise

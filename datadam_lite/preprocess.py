@@ -13,6 +13,7 @@ from kornia.enhance import linear_transform, zca_mean
 from torch import Tensor
 
 from datadam_lite.data import ImageSet
+from datadam_lite.errors import DataDamError, known, positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +28,24 @@ class Zca:
     inverse: Float[Tensor, "d d"]
 
 
+def _of_the_field(train: ImageSet) -> tuple[Tensor, Tensor]:
+    from datadam_lite.datasets import FIELD_STATISTICS
+
+    if train.name not in FIELD_STATISTICS:
+        raise DataDamError(
+            f"the field has no normalisation constants for {train.name!r}, only for {', '.join(FIELD_STATISTICS)}; "
+            'use statistics="exact".'
+        )
+    return tuple(torch.tensor(values) for values in FIELD_STATISTICS[train.name])
+
+
+STATISTICS = {"exact": lambda train: train.statistics, "field": _of_the_field}
+ZCA_SPACES = ("normalised", "pixels")
+
+
 @dataclass(frozen=True, eq=False)
 class Preprocess:
-    """Normalise each channel, then whiten if `zca` is given (the order of the released DataDAM code).
+    """Normalise each channel, then whiten if `zca` is given.
 
     mean, std: [C], in units of [0, 1] pixels.
 
@@ -47,13 +63,28 @@ class Preprocess:
     zca: Zca | None = None
 
     @classmethod
-    def fit(cls, train: ImageSet, *, zca: bool = False, eps: float = 0.1) -> "Preprocess":
-        """Fit to the training images; eps is added to the eigenvalues of the covariance (field: 0.1)."""
-        normalise = cls(*train.statistics)
+    def fit(
+        cls, train: ImageSet, *,
+        statistics: str = "exact", zca: bool = False, eps: float = 0.1, zca_space: str = "normalised",
+    ) -> "Preprocess":  # fmt: skip
+        """Fit to the training images.
+
+        statistics: "exact", those of all training pixels, or "field", the constants that released code has for the
+        data set of this name; zca: whiten; eps: added to the eigenvalues of the covariance;
+        zca_space: what is whitened, "normalised" pixels (DataDAM's code) or plain "pixels" in [0, 1] (MTT's: then
+        nothing is normalised). An eps of 0.1 is much stronger on plain pixels, whose variance is some 16 times smaller.
+
+        Raises: DataDamError for an unknown name, a data set the field has no constants for, or an eps of 0 or below.
+        """
+        normalise = cls(*known(statistics, STATISTICS, "statistics")(train))
         if not zca:
             return normalise
-        matrix, mean, inverse = zca_mean(normalise.apply(train.images), eps=float(eps), return_inverse=True)
-        return cls(normalise.mean, normalise.std, Zca(mean, matrix, inverse))
+        plain = cls(torch.zeros_like(normalise.mean), torch.ones_like(normalise.std))
+        known(zca_space, ZCA_SPACES, "zca_space")
+        positive(eps=eps)  # directions without variance would be divided by nothing
+        before = plain if zca_space == "pixels" else normalise
+        matrix, mean, inverse = zca_mean(before.apply(train.images), eps=float(eps), return_inverse=True)
+        return cls(before.mean, before.std, Zca(mean, matrix, inverse))
 
     def apply(self, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Map uint8 pixels to the space the networks see."""
@@ -88,6 +119,16 @@ class Preprocess:
     def __str__(self) -> str:
         steps = f"(pixel/255 - {_rounded(self.mean)}) / {_rounded(self.std)}"
         return steps + (", then ZCA whitening (matrices in this file)" if self.zca else ", no ZCA")
+
+
+def whiten_by_themselves(x: Float[Tensor, "n c h w"], eps: float) -> Float[Tensor, "n c h w"]:
+    """Whiten images by their own covariance.
+
+    The released DataDAM code does this to the initial synthetic images, which are whitened real ones already: a side
+    effect of calling the fitted whitening once more, and in no paper. Recipe field `zca_refit`.
+    """
+    matrix, mean, _ = zca_mean(x, eps=float(eps))
+    return linear_transform(x, matrix, mean)
 
 
 def _rounded(values: Tensor) -> str:

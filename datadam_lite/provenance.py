@@ -14,8 +14,8 @@ from types import CodeType
 import torch
 
 METHOD = (  # the files whose text decides what a run computes
-    "data", "imagefolder", "preprocess", "seeding", "networks", "augment", "attention",
-    "objectives", "recipes", "coresets", "synthetic", "distill", "evaluate",
+    "data", "imagefolder", "preprocess", "seeding", "layers", "backbones", "networks", "augment",
+    "attention", "mmd", "objectives", "coresets", "initial", "recipes", "synthetic", "distill", "evaluate",
 )  # fmt: skip
 
 
@@ -26,10 +26,18 @@ def versions() -> dict[str, str]:
 
 def code_sha256() -> str:
     """Fingerprint of the code of the method; comments, docstrings and layout don't count."""
-    digest = hashlib.sha256()
-    for name in METHOD:
-        digest.update(_code(Path(__file__).with_name(f"{name}.py").read_text()).encode())
-    return digest.hexdigest()
+    return hashlib.sha256("".join(code_of_files().values()).encode()).hexdigest()
+
+
+def code_of_files() -> dict[str, str]:
+    """Fingerprint of each file of the method, as in `code_sha256`: to tell which one has changed.
+
+    >>> len(code_of_files()["attention"])
+    64
+    """
+    folder = Path(__file__).parent
+    texts = {name: _code((folder / f"{name}.py").read_text()) for name in METHOD}
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
 
 
 def _code(source: str) -> str:

@@ -139,6 +139,92 @@ def test_the_gradient_flows(name, shape):
     assert torch.autograd.gradcheck(lambda x: OPERATIONS[name](x, uniforms), images)
 
 
+# ---- the field's strengths, in numbers
+
+
+def applied(name, image, *u):
+    """One image after an operation with these uniform numbers; what is not given is 0.5."""
+    return OPERATIONS[name](image[None], torch.tensor([[*u, 0.5, 0.5, 0.5][:3]], dtype=image.dtype))[0]
+
+
+def test_color_in_the_middle_of_its_range_changes_nothing():
+    image = normal(3, 6, 7, dtype=torch.float64)
+    torch.testing.assert_close(applied("color", image, 0.5, 0.5, 0.5), image)
+
+
+def test_brightness_goes_from_minus_to_plus_one_half():
+    image = normal(3, 6, 7, dtype=torch.float64)
+    torch.testing.assert_close(applied("color", image, 0.0), image - 0.5)
+    torch.testing.assert_close(applied("color", image, LAST), image + 0.5, atol=1e-6, rtol=0)
+
+
+def test_saturation_goes_from_grey_to_twice_the_difference_from_grey():
+    image = normal(3, 6, 7, dtype=torch.float64)
+    grey = image.mean(0, keepdim=True)
+    torch.testing.assert_close(applied("color", image, 0.5, 0.0), grey.expand(3, 6, 7))
+    torch.testing.assert_close(applied("color", image, 0.5, LAST), 2 * image - grey, atol=1e-5, rtol=0)
+
+
+def test_contrast_goes_from_half_to_one_and_a_half():
+    image = normal(3, 6, 7, dtype=torch.float64)
+    for u, factor in ((0.0, 0.5), (LAST, 1.5)):
+        expected = image.mean() + factor * (image - image.mean())
+        torch.testing.assert_close(applied("color", image, 0.5, 0.5, u), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("side", "reach"), [(8, 1), (28, 4), (32, 4), (64, 8), (128, 16)])
+def test_crop_shifts_by_up_to_an_eighth_of_the_side(side, reach):
+    image = torch.arange(1.0, side**2 + 1).view(1, side, side)
+    for u, lost in ((0.0, slice(0, reach)), (LAST, slice(side - reach, side))):
+        for axis, shifted in ((1, applied("crop", image, u)), (2, applied("crop", image, 0.5, u))):
+            blank = (shifted == 0).all(3 - axis)[0].nonzero().flatten().tolist()
+            assert blank == list(range(side))[lost]
+    assert torch.equal(applied("crop", image), image)
+
+
+@pytest.mark.parametrize(("side", "hole"), [(8, 4), (28, 14), (32, 16), (64, 32)])
+def test_cutout_blanks_a_square_of_half_the_side(side, hole):
+    image = torch.ones(1, side, side)
+    assert (applied("cutout", image) == 0).sum() == hole**2  # in the middle, all of it
+    assert (applied("cutout", image, 0.0, 0.0) == 0).nonzero().amax(0).tolist() == [0, hole // 2 - 1, hole // 2 - 1]
+    corner = (applied("cutout", image, LAST, LAST) == 0).nonzero()  # its centre is the first pixel beyond
+    assert corner.amin(0).tolist() == [0, side - hole // 2, side - hole // 2]
+    assert corner.amax(0).tolist() == [0, side - 1, side - 1]
+
+
+def test_flip_is_a_mirror_for_one_half_of_the_numbers():
+    image = normal(2, 3, 4)
+    for u, expected in ((0.0, image.flip(2)), (0.4999, image.flip(2)), (0.5, image), (LAST, image)):
+        assert torch.equal(applied("flip", image, u), expected)
+
+
+def ramps(side=32):
+    """Two channels, the coordinates x and y of every pixel in -1 … 1: a warp shows where its colours come from."""
+    line = (2 * torch.arange(side, dtype=torch.float64) + 1) / side - 1
+    return torch.stack([line.expand(side, side), line[:, None].expand(side, side)])
+
+
+def middle(image):
+    """Pixels that no warp of the field takes from outside."""
+    side = image.shape[-1]
+    return image[:, side // 4 : -side // 4, side // 4 : -side // 4]
+
+
+@pytest.mark.parametrize(
+    ("u", "x", "y"), [((0, LAST), 1 / 1.2, 1.2), ((LAST, 0), 1.2, 1 / 1.2), ((0, 0), 1 / 1.2, 1 / 1.2)]
+)
+def test_scale_stretches_each_side_by_up_to_1_2(u, x, y):
+    expected = torch.stack([x * ramps()[0], y * ramps()[1]])
+    torch.testing.assert_close(middle(applied("scale", ramps(), *u)), middle(expected), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("u", "degrees"), [(0.0, -15), (0.5, 0), (0.75, 7.5), (LAST, 15)])
+def test_rotate_turns_by_up_to_15_degrees(u, degrees):
+    (x, y), angle = ramps(), math.radians(degrees)
+    expected = torch.stack([math.cos(angle) * x - math.sin(angle) * y, math.sin(angle) * x + math.cos(angle) * y])
+    torch.testing.assert_close(middle(applied("rotate", ramps(), u)), middle(expected), atol=1e-6, rtol=0)
+
+
 # ---- who shares a draw with whom
 
 

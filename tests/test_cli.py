@@ -1,97 +1,124 @@
-"""The command line, as a stranger uses it: end to end, interrupted, and with bad input."""
+"""The command line, as a stranger uses it: distil, interrupted, and with bad input; recipes and data.
+
+evaluate and cross-architecture are tested in test_cli_evaluate.py; coreset, convert and show in test_cli_sets.py.
+"""
 
 import json
-import shutil
+import re
 import signal
 import subprocess
 import sys
 import time
-from importlib import import_module
 
 import pytest
-import torch
-from samples import contents, image_folder, small, zipped
+from regenerate import ROOT
+from samples import contents, zipped
 
-from datadam_lite import Distiller, Preprocess, Report, SyntheticSet, distill, load, random
-from datadam_lite.recipes import RECIPES
+from datadam_lite import RECIPES, Distiller, SyntheticSet, distill, load
+from datadam_lite.cli import COMMANDS
+from datadam_lite.cli_options import THEIRS
+from datadam_lite.data import DATASETS
+from datadam_lite.datasets import verify
+from datadam_lite.sources import describe
 
-module = import_module("datadam_lite.cli")
+pytest_plugins = ["commandline"]
 
 QUICK = ["--set", "width=4", "--set", "real_batch=2", "--set", "iterations=3"]
-
-
-@pytest.fixture(scope="session")
-def pets(tmp_path_factory):
-    """A small ImageFolder."""
-    return image_folder(tmp_path_factory.mktemp("data") / "pets", size=(8, 8))
-
-
-@pytest.fixture(scope="session")
-def distilled(pets, tmp_path_factory):
-    """A set distilled from it."""
-    chosen = distill(load(pets)[0], 1, small(real_batch=2, zca=False))
-    return chosen.save(tmp_path_factory.mktemp("set") / "pets.safetensors")
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch, distilled):
-    """Work in a folder that holds a distilled set."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    shutil.copy(distilled, folder / "set.safetensors")
-    monkeypatch.chdir(folder)
-    return folder
+SET = {"set.safetensors", "text", "half"}  # what is there from the beginning
 
 
 # ---- help
 
 
-@pytest.mark.parametrize(
-    ("command", "mentions"),
-    [
-        ([], ["demo", "distill", "evaluate", "show"]),
-        (["demo"], ["--out"]),
-        (["distill"], ["--data", "digits, cifar10", "--ipc", "--out", "--recipe", *RECIPES, "--seed", "--overwrite"]),
-        (["evaluate"], ["--data", "--networks", "--epochs", "--width", "--json", "--no-baselines"]),
-        (["show"], ["--out", "distilled set"]),
-    ],
-    ids=lambda part: " ".join(part)[:8],
-)
-def test_help(cli, monkeypatch, command, mentions):
-    monkeypatch.setenv("COLUMNS", "200")
+MENTIONS = {
+    "demo": ["--out", "--overwrite"],
+    "distill": ["--data", "--ipc", "--out", "--recipe", *RECIPES, "--set", "--seed", "--config", "--overwrite"],
+    "evaluate": ["FILE", "--networks", "--protocol", "--epochs", "--no-baselines", "--json", "--frozen", THEIRS],
+    "cross-architecture": ["--networks-of", "convnet,alexnet,vgg11,resnet18", "--json"],
+    "coreset": ["real images", "--features", "--epochs", "k_means, forgetting", "--overwrite"],
+    "convert": ["--to", "pair", "--preprocessing", "zca-pixels", "--labels", "--entry", "--overwrite"],
+    "show": ["--out", "--overwrite"],
+    "recipes": ["NAME"],
+    "data": ["NAME|PATH", "--verify"],
+}
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    """A terminal that breaks no line, without colours."""
+    monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setenv("NO_COLOR", "1")
-    done = cli(*command, "--help")
+
+
+def test_help_lists_the_commands(cli, wide):
+    done = cli("--help")
     assert done.status == 0
-    assert all(mention in done.out for mention in mentions)
+    assert re.findall(r"^│ ([a-z-]+) ", done.out, re.M) == list(MENTIONS) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command(cli, wide, command):
+    done = cli(command, "--help")
+    assert done.status == 0
+    assert [mention for mention in MENTIONS[command] if mention not in done.out] == []
+    for line in done.out.splitlines():
+        if re.match(r"│ +\*? *--", line):
+            assert re.search(r"  [A-Za-z*][^<>]{8,}", line.split(">")[-1]), line  # every option says what it is for
+
+
+def test_the_readme_lists_the_commands():
+    rows = re.findall(r"^\| `datadam ([a-z-]+)[^`]*` \|", (ROOT / "README.md").read_text(), re.M)
+    assert rows == list(COMMANDS)
 
 
 # ---- end to end
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
-def test_distil_evaluate_and_show(cli, here, pets, kind):
+def test_distil(cli, here, pets, kind):
     data = pets if kind == "folder" else zipped(pets, here / "pets.zip")
     done = cli("distill", "--data", data, "--ipc", 2, "--out", "two.safetensors", *QUICK)
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith("two.safetensors: 4 images, moved ")
     expected = distill(load(data)[0], 2, width=4, real_batch=2, iterations=3)
     assert (here / "two.safetensors").read_bytes() == expected.save(here / "expected").read_bytes()
+    assert not list(here.glob("*.checkpoint*"))
 
-    done = cli("evaluate", "two.safetensors", "--data", data, "--networks", 2, "--epochs", 1, "--json", "two.json")
-    assert (done.status, done.err) == (0, "")
-    accuracies = json.loads((here / "two.json").read_text())
-    assert list(accuracies) == ["distilled", "its initial images", "random real images"]
-    for name, record in accuracies.items():
-        assert len(record["accuracies"][0]) == record["n_networks"] == 2
-        assert f"{name:<20} {record['mean']:.1f} ± " in done.out
-    assert "protocol: fixed, 1 epochs, width 4" in done.out
 
-    done = cli("show", "two.safetensors")
+def test_the_file_beside_the_set_repeats_it(cli, here, pets):
+    done = cli("distill", "--data", pets, "--recipe", "atom", *QUICK, "--set", "layers=[1]", "--seed", 5, "--ipc", 2)
+    assert "to repeat it: datadam distill --config distilled.safetensors.json --out ANOTHER" in done.out
+    written = json.loads((here / "distilled.safetensors.json").read_text())
+    assert (written["data"], written["seed"], written["ipc"]) == (str(pets), 5, 2)
+    assert (written["recipe"]["name"], written["recipe"]["layers"], written["recipe"]["width"]) == ("atom", [1], 4)
+    assert cli("distill", "--config", "distilled.safetensors.json", "--out", "again").status == 0
+    for name in ("{}", "{}.json"):
+        again, first = here / name.format("again"), here / name.format("distilled.safetensors")
+        assert again.read_bytes() == first.read_bytes()
+
+
+def test_options_beside_a_configuration_change_it(cli, here, pets):
+    (here / "run.json").write_text(
+        json.dumps({"data": "elsewhere", "ipc": 2, "seed": 5, "recipe": {"name": "dm", "width": 4, "real_batch": 2},
+                    "settings": {"checkpoint_every": 7}})
+    )  # fmt: skip
+    changes = ["--set", "iterations=2", "--seed", 0, "--checkpoint-every", 1]
+    done = cli("distill", "--config", "run.json", "--data", pets, *changes)
     assert (done.status, done.err) == (0, "")
-    for text in ("4 of [3, 8, 8], 2 for each of 2 classes", "from pets, seed 0", "no ZCA", "real_batch       2"):
-        assert text in done.out
-    assert (here / "two.png").read_bytes().startswith(b"\x89PNG")
-    assert not list(here.glob("*.checkpoint"))
+    written = json.loads((here / "distilled.safetensors.json").read_text())
+    assert (written["data"], written["ipc"], written["seed"]) == (str(pets), 2, 0)
+    assert written["settings"] == {"device": None, "precision": "float32", "compile": False, "checkpoint_every": 1}
+    recipe = written["recipe"]
+    assert (recipe["name"], recipe["width"], recipe["real_batch"], recipe["iterations"]) == ("dm", 4, 2, 2)
+    cli("distill", "--config", "run.json", "--data", pets, "--recipe", "datadam", *QUICK, "--out", "b")
+    assert json.loads((here / "b.json").read_text())["recipe"] == written["recipe"] | {
+        "name": "datadam", "attention": ["spatial"], "lam": None, "iterations": 3, "zca": None,
+    }  # fmt: skip
+
+
+def test_photographs_are_resized(cli, here, pets):
+    assert cli("distill", "--data", pets, "--size", 16, "--resize", "squash", *QUICK).status == 0
+    assert SyntheticSet.load("distilled.safetensors").images.shape[2:] == (16, 16)
 
 
 def test_set_changes_recipe_fields(cli, here, pets):
@@ -110,43 +137,85 @@ def test_the_demo_is_a_command(cli, here, monkeypatch):
     assert "mine/distilled.png" in done.out
 
 
-def test_baselines_can_be_left_out(cli, here, pets):
-    done = cli("evaluate", "set.safetensors", "--data", pets, "--networks", 1, "--epochs", 1, "--no-baselines")
+def test_the_demo_overwrites_only_when_asked(cli, here, refused, monkeypatch):
+    monkeypatch.setattr("datadam_lite.demo.demo", lambda folder: "the table")
+    (here / "demo").mkdir()
+    (here / "demo/table.txt").write_text("mine")
+    assert "demo/table.txt exists; choose another --out, or give --overwrite" in refused("demo")
+    assert cli("demo", "--overwrite").status == 0
+
+
+# ---- recipes and data
+
+
+def test_recipes_shows_where_they_differ(cli):
+    head, *rows = cli("recipes").out.split("\n\n")[0].splitlines()
+    assert head.split() == ["name", *RECIPES]
+    for row in rows:
+        field, *values = row.split()
+        assert len(values) == len(RECIPES)
+        assert len(set(values)) > 1, field
+    table = {row.split()[0]: dict(zip(RECIPES, row.split()[1:], strict=True)) for row in rows}
+    assert table["attention"]["atom"] == "spatial+channel"
+    assert (table["norm"]["datadam_code"], table["norm"]["datadam"]) == ("batch", "instance")
+    assert (table["lam"]["dm"], table["lam"]["datadam"]) == ("1.0", "-")
+    assert "kernel" not in table  # the same in all of them
+
+
+def test_one_recipe_comes_with_its_sources(cli, refused):
+    done = cli("recipes", "atom")
+    assert (done.status, done.out) == (0, describe("atom") + "\n")
+    assert "unknown recipe 'atoms'; the known ones are dm" in refused("recipes", "atoms")
+
+
+def test_data_lists_the_data_sets(cli):
+    done = cli("data")
     assert done.status == 0
-    assert "distilled" in done.out
-    assert "random" not in done.out
+    assert [name for name in DATASETS if name not in done.out] == []
 
 
-def test_real_images_that_were_saved_can_be_evaluated(cli, here, pets):
-    train, _ = load(pets)
-    SyntheticSet.from_real(train, random(train, 1), Preprocess.fit(train)).save("real.safetensors")
-    done = cli("evaluate", "real.safetensors", "--data", pets, "--networks", 1, "--epochs", 1, "--no-baselines")
-    assert done.status == 0
-    assert cli("show", "real.safetensors").status == 0
+def test_data_describes_one_data_set_without_loading_it(cli, monkeypatch):
+    monkeypatch.setattr("datadam_lite.cli.load", None)
+    done = cli("data", "cifar10")
+    assert "10 classes of 3x32x32 pixels, 50,000 to train on and 10,000 to test on" in done.out
+    assert "cifar-10-python.tar.gz" in done.out
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_random_baseline_is_not_the_sets_own_start(cli, here, digits, monkeypatch, seed):
-    distill(digits[0], 1, small(iterations=1, zca=False), seed=seed).save("digits.safetensors")
-    evaluated = []
-    monkeypatch.setattr(module, "evaluate", lambda chosen, *_, **__: evaluated.append(chosen) or Report([[1.0]]))
-    assert cli("evaluate", "digits.safetensors", "--data", "digits").status == 0
-    _, start, at_random = evaluated
-    assert not torch.equal(start.images, at_random.images)
+def test_data_looks_at_a_folder(cli, pets):
+    done = cli("data", pets)
+    assert done.out == (
+        "train  ImageSet pets: 6 images of 3x8x8 pixels in 2 classes\n"
+        "test   ImageSet pets: 6 images of 3x8x8 pixels in 2 classes\n"
+    )
+
+
+@pytest.mark.parametrize("what", ["digits", "pets"])
+def test_data_is_verified(cli, pets, what):
+    name = pets if what == "pets" else what
+    done = cli("data", name, "--verify")
+    assert (done.status, done.out) == (0, verify(name) + "\n")
+
+
+def test_data_refuses(cli, here, refused):
+    assert "which data set should be verified?" in refused("data", "--verify")
+    assert "unknown data set (and no such folder) 'digit'" in refused("data", "digit")
+    assert "is not a complete zip file" in refused("data", "text", "--verify")
 
 
 # ---- existing files, and going on
 
 
-def test_an_existing_file_is_replaced_only_when_asked(cli, here, pets):
+@pytest.mark.parametrize("name", ["set.safetensors", "set.safetensors.json"])
+def test_an_existing_file_is_replaced_only_when_asked(cli, here, pets, refused, name):
+    (here / "set.safetensors").unlink()
+    (here / name).write_text("mine")
     before = contents(here)
-    done = cli("distill", "--data", pets, "--out", "set.safetensors", *QUICK)
-    assert done.status == 2
-    assert done.err == ("datadam: set.safetensors exists; choose another --out, or give --overwrite to replace it.\n")
+    said = refused("distill", "--data", pets, "--out", "set.safetensors", *QUICK)
+    assert said == f"datadam: {name} exists; choose another --out, or give --overwrite to replace it.\n"
     assert contents(here) == before
     assert cli("distill", "--data", pets, "--out", "set.safetensors", *QUICK, "--overwrite").status == 0
-    assert contents(here).keys() == before.keys()
-    assert contents(here) != before
+    assert contents(here).keys() == before.keys() | {"set.safetensors", "set.safetensors.json"}
+    assert (here / name).read_bytes() != b"mine"
 
 
 @pytest.fixture
@@ -168,11 +237,11 @@ def interrupted(cli, here, pets, monkeypatch):
 
 
 def test_an_interrupted_command_goes_on(cli, here, interrupted):
-    assert set(contents(here)) == {"set.safetensors", "distilled.safetensors.checkpoint"}
+    assert set(contents(here)) == SET | {"distilled.safetensors.checkpoint"}
     done = cli(*interrupted)
     assert done.status == 0
     assert done.out.startswith("going on from distilled.safetensors.checkpoint\n")
-    assert set(contents(here)) == {"set.safetensors", "distilled.safetensors"}
+    assert set(contents(here)) == SET | {"distilled.safetensors", "distilled.safetensors.json"}
     cli(*interrupted, "--out", "whole")
     assert (here / "distilled.safetensors").read_bytes() == (here / "whole").read_bytes()
 
@@ -206,16 +275,6 @@ def test_kill_9_and_the_same_command_give_the_same_file(cli, pets, tmp_path):
 # ---- bad input: one line on standard error, status 2, nothing written
 
 
-def refused(cli, *arguments):
-    """Run a command that must fail; return its one sentence."""
-    done = cli(*arguments)
-    assert done.status == 2, done
-    assert done.err.startswith("datadam: ")
-    assert done.err.count("\n") == 1
-    assert done.err.endswith((".\n", ")\n"))
-    return done.err
-
-
 BAD = {
     "no such name": (["--data", "digit"], "unknown data set (and no such folder) 'digit'; the known ones are digits"),
     "no such path": (["--data", "missing.zip"], "there is no file or folder missing.zip"),
@@ -244,15 +303,15 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_distill_refuses(cli, unchecked, here, pets, case):
+def test_distill_refuses(refused, unchecked, here, pets, case):
     options, message = BAD[case]
     data = [] if "--data" in options else ["--data", pets]
     before = contents(here)
-    assert message in refused(cli, "distill", *data, *QUICK, *options)
+    assert message in refused("distill", *data, *QUICK, *options)
     assert contents(here) == before
 
 
-def test_distill_refuses_the_checkpoint_of_another_run(cli, here, interrupted):
+def test_distill_refuses_the_checkpoint_of_another_run(refused, here, interrupted):
     before = contents(here)
     for options, message in {
         ("--seed", 1): "seed is 0 there and 1 here",
@@ -261,58 +320,56 @@ def test_distill_refuses_the_checkpoint_of_another_run(cli, here, interrupted):
         ("--precision", "bfloat16"): "numerics.precision is float32 there and bfloat16 here",
         ("--data", "digits"): "data.name is pets there and digits here",
     }.items():
-        assert message in refused(cli, *interrupted, *options)
+        assert message in refused(*interrupted, *options)
         assert contents(here) == before
 
 
-def test_distill_refuses_a_damaged_checkpoint(cli, here, pets):
+def test_distill_refuses_a_damaged_checkpoint(refused, here, pets):
     (here / "distilled.safetensors.checkpoint").write_bytes(b"PK half of it")
     before = contents(here)
-    assert "is not a readable checkpoint" in refused(cli, "distill", "--data", pets, *QUICK)
+    assert "is not a readable checkpoint" in refused("distill", "--data", pets, *QUICK)
     assert contents(here) == before
 
 
-EVALUATE = {
-    "missing": (["missing"], "there is no file missing; expected a distilled set written by 'datadam distill'"),
-    "foreign": (["text"], "text is not a complete distilled set"),
-    "truncated": (["half"], "half is not a complete distilled set"),
-    "other data": (["set.safetensors", "--data", "digits"], "Load the data set it was distilled from"),
-    "other classes": (["set.safetensors", "--data", "digits", "--no-baselines"], "but the test images of digits are"),
-    "no networks": (["set.safetensors", "--networks", 0], "at least one set and one network; received 1 and 0"),
-    "no epochs": (["set.safetensors", "--epochs", 0], "epochs"),
-    "no width": (["set.safetensors", "--width", 0], "width"),
-    "negative width": (["set.safetensors", "--width", -3], "width"),
-    "json is a folder": (["set.safetensors", "--json", "folder"], "could not write folder"),
+BAD_CONFIG = {
+    "missing": ("missing.json", "could not read missing.json"),
+    "no JSON": ("text", "text: a configuration must be JSON"),
+    "a set": ("set.safetensors", "set.safetensors: "),
+    "unknown key": ("key.json", "key.json: unknown key of a configuration 'sead'"),
+    "wrong type": ("type.json", "type.json: ipc must be a whole number; received 'two'"),
 }
 
 
-@pytest.mark.parametrize("case", EVALUATE)
-def test_evaluate_refuses(cli, here, pets, case):
-    options, message = EVALUATE[case]
-    (here / "text").write_text("something else")
-    (here / "half").write_bytes((here / "set.safetensors").read_bytes()[:-100])
-    (here / "folder").mkdir()
+@pytest.mark.parametrize("case", BAD_CONFIG)
+def test_distill_refuses_a_configuration(refused, unchecked, here, case):
+    file, message = BAD_CONFIG[case]
+    (here / "key.json").write_text('{"data": "digits", "sead": 1}')
+    (here / "type.json").write_text('{"data": "digits", "ipc": "two"}')
     before = contents(here)
-    data = [] if "--data" in options else ["--data", pets]
-    assert message in refused(cli, "evaluate", *options, *data, *(["--epochs", 1] if "--epochs" not in options else []))
+    assert message in refused("distill", "--config", file)
     assert contents(here) == before
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["missing"], "there is no file missing"),
-        (["text"], "text is not a complete distilled set"),
-        (["set.safetensors", "--out", "picture.xyz"], "xyz"),
-        (["set.safetensors", "--out", "set.safetensors"], "safetensors"),
-        (["set.safetensors", "--out", "text/picture.png"], "could not write text/picture.png"),
-    ],
-)
-def test_show_refuses(cli, here, options, message):
-    (here / "text").write_text("something else")
-    before = contents(here)
-    assert message in refused(cli, "show", *options)
-    assert contents(here) == before
+def test_distill_needs_a_data_set(refused, here):
+    assert "which data set? Give --data, or --config" in refused("distill")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_damaged_checkpoint_is_told_in_one_line_and_the_one_before_used(cli, here, pets, monkeypatch):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    options = ["distill", "--data", pets, *QUICK, "--checkpoint-every", 1]
+    with monkeypatch.context() as patch:
+        patch.setattr(Distiller, "synthetic", interrupt)
+        assert cli(*options).status == 130
+    (here / "distilled.safetensors.checkpoint").write_bytes(b"half of it")
+    done = cli(*options)
+    assert done.status == 0
+    assert re.fullmatch(r"datadam: distilled.safetensors.checkpoint is not a readable .* at iteration 2.*\n", done.err)
+    assert not list(here.glob("*.checkpoint*"))
+    assert cli("distill", "--data", pets, *QUICK, "--out", "whole").status == 0
+    assert (here / "distilled.safetensors").read_bytes() == (here / "whole").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -320,17 +377,19 @@ def test_show_refuses(cli, here, options, message):
     [
         ["distill", "--out", "set.safetensors", "--overwrite", *QUICK],
         ["distill", "--out", "set.safetensors", "--overwrite", "--checkpoint-every", 1, *QUICK],
-        ["evaluate", "set.safetensors", "--epochs", 1, "--networks", 1, "--json", "old.json"],
-        ["show", "set.safetensors", "--out", "old.png"],
+        ["evaluate", "set.safetensors", "--epochs", 1, "--networks", 1, "--json", "old.json", "--overwrite"],
+        ["show", "set.safetensors", "--out", "old.png", "--overwrite"],
+        ["coreset", "random", "--out", "set.safetensors", "--overwrite"],
+        ["convert", "set.safetensors", "--out", "old.png", "--to", "data", "--overwrite"],
     ],
-    ids=["the set", "a checkpoint", "accuracies", "a picture"],
+    ids=["the set", "a checkpoint", "accuracies", "a picture", "a coreset", "a converted file"],
 )
 def test_a_full_disk_leaves_what_was_there(cli, here, pets, options, full_disk):
     for name in ("old.json", "old.png"):
         (here / name).touch()
     before = contents(here)
     data = [] if options[0] == "show" else ["--data", pets]
-    assert "No space left on device; nothing was changed there. Free some space" in refused(cli, *options, *data)
+    assert "No space left on device; nothing was changed there. Free some space" in refused(*options, *data)
     assert contents(here) == before
 
 

@@ -1,21 +1,15 @@
 """Data sets in memory, and where they come from."""
 
-import hashlib
-import http.server
-import io
-import pickle
-import tarfile
-import threading
-from functools import partial
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import toy
+from samples import image_folder, toy, zipped
 from sklearn.datasets import load_digits
-from torchvision.datasets import CIFAR10
 
 from datadam_lite import DataDamError, ImageSet, generator, load
 
@@ -135,83 +129,29 @@ def test_a_path_that_does_not_exist(path):
         load(path)
 
 
-# ---- CIFAR-10, from a server on this machine
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("cifar10.zip", "cifar10"), ("imagenette-64.zip", "imagenette-64"), ("a.b.zip", "a.b"), ("pets.v1", "pets.v1")],
+)
+def test_images_of_a_path_are_named_after_it(tmp_path, file, name):
+    folder = image_folder(tmp_path / "folder")
+    if file.endswith(".zip"):
+        zipped(folder, tmp_path / file)
+    else:
+        folder.rename(tmp_path / file)
+    assert [part.name for part in load(tmp_path / file)] == [name, name]
 
 
-def small_cifar10():
-    """{file name: what is pickled in it}, three images a file."""
-    noise = np.random.default_rng(0)
-    names = [name for name, _ in CIFAR10.train_list + CIFAR10.test_list]
-    batch = {
-        name: {"data": noise.integers(0, 256, (3, 3072), dtype=np.uint8), "labels": [i, 9, 3]}
-        for i, name in enumerate(names)
-    }
-    return batch | {"batches.meta": {"label_names": [f"label {k}" for k in range(10)]}}
+def test_the_folder_one_stands_in_has_a_name_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(image_folder(tmp_path / "pets"))
+    assert load(".")[0].name == "pets"
 
 
-def packed(files):
-    """The bytes of a .tar.gz of CIFAR-10's layout, and the md5 of each file."""
-    buffer, md5 = io.BytesIO(), {}
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in files.items():
-            data = pickle.dumps(content)
-            md5[name] = hashlib.md5(data).hexdigest()
-            member = tarfile.TarInfo(f"{CIFAR10.base_folder}/{name}")
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return buffer.getvalue(), md5
+def test_a_name_may_be_a_path_object():
+    assert load(Path("digits"))[0].name == "digits"
 
 
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A web server on this machine with a small CIFAR-10, which torchvision takes for the real one."""
-    files = small_cifar10()
-    archive, md5 = packed(files)
-    folder = tmp_path / "served"
-    folder.mkdir()
-    (folder / CIFAR10.filename).write_bytes(archive)
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=folder)
-    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *_: None)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.server_port}/{CIFAR10.filename}")
-    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive).hexdigest())
-    for part in ("train_list", "test_list"):
-        monkeypatch.setattr(CIFAR10, part, [[name, md5[name]] for name, _ in getattr(CIFAR10, part)])
-    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5["batches.meta"]})
-    server.files, server.folder = files, folder
-    server.stop = lambda: (server.shutdown(), server.server_close(), thread.join())
-    yield server
-    if thread.is_alive():
-        server.stop()
-
-
-def test_cifar10_is_downloaded_once(server, tmp_path):
-    train, test = load("cifar10", tmp_path / "data")
-    server.stop()
-    again, _ = load("cifar10", tmp_path / "data")
-    first = torch.from_numpy(server.files["data_batch_1"]["data"]).reshape(3, 3, 32, 32)
-    assert torch.equal(train.images[:3], first)
-    assert train.labels.tolist() == [label for i in range(5) for label in (i, 9, 3)]
-    assert (len(train), len(test), train.classes[9], train.mirror) == (15, 3, "label 9", True)
-    assert again.sha256 == train.sha256
-
-
-def test_cifar10_without_a_network_says_where_to_put_the_file(server, tmp_path):
-    server.stop()
-    expected = r"could not be downloaded .*put cifar-10-python.tar.gz into .*data, or give the path"
-    with pytest.raises(DataDamError, match=expected):
-        load("cifar10", tmp_path / "data")
-
-
-def test_cifar10_put_there_by_hand_needs_no_network(server):
-    server.stop()
-    assert len(load("cifar10", server.folder)[0]) == 15
-
-
-def test_cifar10_that_arrives_damaged_is_refused(server, tmp_path):
-    (server.folder / CIFAR10.filename).write_bytes(b"half of it")
-    with pytest.raises(DataDamError, match=r"could not be downloaded .*corrupted"):
-        load("cifar10", tmp_path / "data")
+@pytest.mark.parametrize("options", [{"size": 16}, {"resize": "crop"}])
+def test_images_of_one_size_are_not_resized(options):
+    with pytest.raises(DataDamError, match=r"images of digits are 8x8 pixels; received .*Leave size and resize out"):
+        load("digits", **options)

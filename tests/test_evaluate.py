@@ -10,9 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import normal, toy
+from scipy.stats import sem
+from scipy.stats import t as student_t
 from torch.nn import functional as F
 
 from datadam_lite import (
+    PROTOCOLS,
     ConvNet,
     DataDamError,
     ImageSet,
@@ -21,11 +24,14 @@ from datadam_lite import (
     Report,
     SyntheticSet,
     accuracy,
+    cross_architecture,
     evaluate,
     generator,
     random,
+    reset,
     train_network,
 )
+from datadam_lite.evaluate import table
 
 module = import_module("datadam_lite.evaluate")  # `datadam_lite.evaluate` is the function
 
@@ -42,13 +48,15 @@ def real(train, **options):
 
 
 def slow_train(chosen, stream, protocol):
-    """v = m v + (gradient + decay w), w = w - rate v; the rate a tenth from half of the epochs on."""
+    """v = m v + (gradient + decay w), w = w - rate v; the rate falls before some epochs, and then perhaps v is lost."""
     images, labels = chosen.images, chosen.labels
-    network = ConvNet(tuple(images.shape[1:]), 3, width=protocol.width, norm=protocol.norm).reset(stream)
-    weights = list(network.parameters())
+    network = reset(ConvNet(tuple(images.shape[1:]), 3, width=protocol.width, norm=protocol.norm), stream)
+    weights, rate = list(network.parameters()), protocol.lr
     velocity = [torch.zeros_like(w) for w in weights]
     for epoch in range(protocol.epochs):
-        rate = protocol.lr if epoch < max(1, protocol.epochs // 2) else 0.1 * protocol.lr
+        if epoch in slow_drops(protocol):
+            rate *= protocol.decay
+            velocity = [v * (not protocol.forget_momentum) for v in velocity]
         order = torch.randperm(len(images), generator=stream)
         for i in range(0, len(images), protocol.batch):
             rows = order[i : i + protocol.batch]
@@ -62,17 +70,101 @@ def slow_train(chosen, stream, protocol):
     return network.eval()
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 4, 5, 7])
+def slow_drops(protocol):
+    """The epochs before which the rate falls, from 0, never before the first."""
+    if protocol.decay_every:
+        return [epoch for epoch in range(1, protocol.epochs) if epoch % protocol.decay_every == 0]
+    return [protocol.drop_after or max(1, protocol.epochs // 2)]
+
+
+SCHEDULES = {
+    "one epoch": {"epochs": 1},
+    "two": {"epochs": 2},
+    "an odd number": {"epochs": 7},
+    "after a number": {"epochs": 6, "drop_after": 2, "decay": 0.3},
+    "momentum lost": {"epochs": 6, "forget_momentum": True},
+    "after a number, momentum lost": {"epochs": 7, "drop_after": 4, "forget_momentum": True},
+    "every two": {"epochs": 7, "decay_every": 2, "decay": 0.5},
+    "every two, momentum lost": {"epochs": 5, "decay_every": 2, "decay": 0.5, "forget_momentum": True},
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("norm", ["instance", "batch"])
-def test_training_is_sgd_with_momentum_and_one_drop_at_half(epochs, norm):
-    """In one check: rate, drop, momentum kept over the drop, weight decay, batches, and the final iterate."""
+def test_training_is_sgd_with_momentum_and_a_falling_rate(schedule, norm):
+    """In one check: rate, drops, momentum kept over them or lost, weight decay, batches, and the final iterate."""
     chosen = real(toy())
-    protocol = protocol_(epochs=epochs, batch=4, lr=0.1, weight_decay=0.01, augmentation="", norm=norm)
+    options = {"batch": 4, "lr": 0.1, "weight_decay": 0.01, "augmentation": "", "norm": norm}
+    protocol = protocol_(**options | SCHEDULES[schedule])
     fast = train_network(chosen, generator(5, "test"), protocol=protocol)
     slow = slow_train(chosen, generator(5, "test"), protocol)
     for (name, a), b in zip(fast.state_dict().items(), slow.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5, msg=name)
     assert not fast.training
+
+
+@pytest.mark.parametrize(
+    ("changes", "drops"),
+    [
+        ({}, [500]),
+        ({"epochs": 1}, [1]),
+        ({"epochs": 7}, [3]),
+        ({"epochs": 10, "drop_after": 8}, [8]),
+        ({"epochs": 60, "decay_every": 15}, [15, 30, 45]),
+        ({"epochs": 61, "decay_every": 15}, [15, 30, 45, 60]),
+        ({"epochs": 10, "decay_every": 15}, []),
+    ],
+)
+def test_the_epochs_before_which_the_rate_drops(changes, drops):
+    assert Protocol(**changes).drops() == drops
+
+
+def rates_of(monkeypatch, protocol):
+    """The learning rate of every epoch of a training, of one batch each, and whether there was momentum."""
+    seen, step = [], torch.optim.SGD.step
+
+    def noted(self):
+        seen.append((self.param_groups[0]["lr"], bool(self.state)))
+        return step(self)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", noted)
+    train_network(real(toy()), generator(0, "test"), protocol=protocol)
+    return [rate for rate, _ in seen], [momentum for _, momentum in seen]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"epochs": 4}, [0.01, 0.01, 0.001, 0.001]),
+        ({"epochs": 4, "drop_after": 3, "decay": 0.5}, [0.01, 0.01, 0.01, 0.005]),
+        ({"epochs": 5, "decay_every": 2, "decay": 0.5}, [0.01, 0.01, 0.005, 0.005, 0.0025]),
+    ],
+)
+@pytest.mark.parametrize("forget", [False, True])
+def test_the_rate_of_every_epoch(monkeypatch, changes, expected, forget):
+    protocol = protocol_(forget_momentum=forget, **changes)
+    rates, momentum = rates_of(monkeypatch, protocol)
+    assert rates == pytest.approx(expected)
+    lost = [0, *(protocol.drops() if forget else [])]
+    assert momentum == [epoch not in lost for epoch in range(protocol.epochs)]
+
+
+@pytest.mark.parametrize("name", list(PROTOCOLS))
+def test_a_protocol_by_name_is_the_one_of_the_table(name):
+    assert PROTOCOLS[name].name == name
+
+
+def test_the_released_codes_protocol():
+    """902 epochs at 0.01, then 899 at 0.001 by a new optimiser."""
+    protocol = PROTOCOLS["datadam_code"]
+    assert (protocol.epochs, protocol.drops(), protocol.decay, protocol.forget_momentum) == (1801, [902], 0.1, True)
+    assert (protocol.batch, protocol.norm, protocol.depth) == (64, "batch", 3)
+
+
+def test_the_schedule_of_the_hyper_parameter_table():
+    protocol = PROTOCOLS["datadam_table"]
+    assert protocol.drops()[:3] == [15, 30, 45]
+    assert (protocol.decay, protocol.forget_momentum) == (0.5, False)
 
 
 def test_the_protocol_is_the_fields():
@@ -143,7 +235,7 @@ def test_what_may_not_be_mirrored_is_not():
 
 
 def test_accuracy_is_the_share_of_right_answers():
-    network = ConvNet((3, 8, 8), 4, width=4).reset(generator(0, "test"))
+    network = reset(ConvNet((3, 8, 8), 4, width=4), generator(0, "test"))
     images, labels = normal(1100, 3, 8, 8), torch.arange(1100) % 4
     right = 0
     for image, label in zip(images, labels.tolist(), strict=True):
@@ -152,17 +244,27 @@ def test_accuracy_is_the_share_of_right_answers():
     assert accuracy(network, images, labels) == pytest.approx(100 * right / 1100)
 
 
-@pytest.mark.parametrize("zca", [False, True])
-def test_test_images_go_through_the_sets_own_preprocessing(monkeypatch, zca):
+@pytest.mark.parametrize(
+    "options", [{}, {"zca": True}, {"zca": True, "zca_space": "pixels", "eps": 1.0}, {"statistics": "field"}], ids=str
+)
+def test_test_images_go_through_the_sets_own_preprocessing(monkeypatch, options):
     """Not through one fitted on them."""
-    train, test, seen = toy(), toy(5, seed=1), []
+    train, test, seen = replace(toy(), name="cifar10"), toy(5, seed=1), []
     monkeypatch.setattr(module, "accuracy", lambda network, images, labels: seen.append((images, labels)) or 0.0)
-    chosen = real(train, zca=zca)
+    chosen = real(train, **options)
     evaluate(chosen, test, networks=1, protocol=protocol_())
     ((images, labels),) = seen
     assert torch.equal(images, chosen.preprocess.apply(test.images))
     assert torch.equal(labels, test.labels)
-    assert not torch.allclose(images, Preprocess.fit(test, zca=zca).apply(test.images))
+    assert not torch.allclose(images, Preprocess.fit(test, zca="zca" in options).apply(test.images))
+
+
+def test_an_odd_preprocessing_is_no_hindrance():
+    """A set in a space of its own, of negated and shifted pixels, is learned as well as any other."""
+    train, test = halves(20, 0), halves(50, 1)
+    odd = Preprocess(torch.tensor([3.0]), torch.tensor([-0.05]))
+    chosen = SyntheticSet.from_real(train, random(train, 2), odd)
+    assert evaluate(chosen, test, networks=1, protocol=protocol_(epochs=60, width=8, lr=0.05)).mean > 95
 
 
 def test_the_test_set_is_looked_at_once_and_last(monkeypatch):
@@ -220,6 +322,66 @@ def test_one_model_has_no_deviation():
     assert Report([[50.0]]).std == 0
 
 
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 5), st.integers(1, 3), st.integers(0, 99))
+def test_the_interval_is_students_over_the_means_of_the_sets(n, networks, seed):
+    rows = (50 + 10 * normal(n, networks, seed=seed, dtype=torch.float64)).tolist()
+    means = [sum(row) / networks for row in rows]
+    low, high = student_t.interval(0.95, n - 1, loc=statistics.fmean(means), scale=sem(means))
+    assert Report(rows).interval == pytest.approx((high - low) / 2)
+    assert Report(rows).record()["interval"] == pytest.approx((high - low) / 2, abs=1e-4)
+    again = [row * 3 for row in rows]  # more networks of the same accuracy make no set more
+    assert Report(again).interval == pytest.approx(Report(rows).interval)
+
+
+def test_one_set_has_no_interval_however_many_networks():
+    assert Report([[50.0, 60.0, 70.0]]).interval is None
+    assert Report([[50.0, 60.0, 70.0]]).record()["interval"] is None
+
+
+def test_a_table_has_a_row_for_every_report():
+    reports = {"distilled": Report([[60.0, 64.0], [62.0, 66.0]]), "random | real": Report([[50.0]])}
+    header, rule, *rows = table(reports).splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in (header, rule, rows[0])]
+    assert len({len(row) for row in cells}) == 1
+    assert cells[2] == ["distilled", "63.0", "2.6", "± 12.7", "2 x 2"]
+    assert rows[1].endswith("| 50.0 | 0.0 | one set | 1 x 1 |")
+
+
+# ---- several architectures
+
+
+def test_cross_architecture_is_one_evaluation_after_another():
+    chosen, test = [real(toy(shape=(3, 20, 20)), zca=False)] * 2, toy(4, shape=(3, 20, 20), seed=1)
+    protocol = protocol_(epochs=1)
+    found = cross_architecture(chosen, test, ["convnet", "alexnet"], networks=1, protocol=protocol)
+    assert list(found) == ["convnet", "alexnet"]
+    for name, report in found.items():
+        assert report == evaluate(chosen, test, networks=1, protocol=replace(protocol, network=name))
+        assert len(report.accuracies) == 2
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        ("resnet", r"unknown network 'resnet'; the known ones are convnet, alexnet"),
+        ("vgg11", r"vgg11 needs images of at least 17x17 pixels; received 8x8"),
+    ],
+)
+def test_an_architecture_that_cannot_be_built_says_so_before_any_is_trained(monkeypatch, architecture, message):
+    monkeypatch.setattr(module, "train_network", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(DataDamError, match=message):
+        cross_architecture(real(toy()), toy(5, seed=1), ["convnet", architecture], networks=1, protocol=protocol_())
+
+
+def test_other_networks_come_as_they_are_with_batch_norm():
+    """The protocol's width, depth and norm are the ConvNet's."""
+    network = protocol_(network="alexnet", depth=2).build((3, 32, 32), 3)
+    assert sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules()) == 5
+    convnet = protocol_(depth=2, width=6).build((3, 32, 32), 3)
+    assert [conv.out_channels for conv in convnet.convs] == [6, 6]
+
+
 # ---- what does not fit
 
 
@@ -241,19 +403,34 @@ def test_sets_and_test_images_that_do_not_fit(test, message):
         evaluate(real(toy()), test, networks=1, protocol=protocol_())
 
 
+def test_a_set_that_does_not_fit_says_so_before_any_is_trained_on(monkeypatch):
+    monkeypatch.setattr(module, "train_network", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(DataDamError, match=r"in 3 classes"):
+        evaluate([real(toy()), real(toy(classes=4))], toy(5, seed=1), networks=1, protocol=protocol_())
+
+
 @pytest.mark.parametrize(("sets", "networks"), [(0, 1), (1, 0), (1, -1)])
 def test_nothing_to_evaluate(sets, networks):
     with pytest.raises(DataDamError, match=f"at least one set and one network; received {sets} and {networks}"):
         evaluate([real(toy())] * sets, toy(), networks=networks)
 
 
-@pytest.mark.parametrize("changes", [{"epochs": 0}, {"epochs": -1}, {"width": 0}, {"width": -3}, {"batch": 0}])
+@pytest.mark.parametrize(
+    "changes", [{"epochs": 0}, {"epochs": -1}, {"width": 0}, {"width": -3}, {"batch": 0}, {"lr": 0.0}]
+)
 def test_a_protocol_that_trains_nothing(changes):
     ((field, value),) = changes.items()
     with pytest.raises(DataDamError, match=rf"\b{field}\b.*; received {value}"):
-        evaluate(real(toy()), toy(), networks=1, protocol=protocol_(**changes))
+        protocol_(**changes)
 
 
-def test_an_unknown_norm():
-    with pytest.raises(DataDamError, match="unknown norm 'layer'"):
-        evaluate(real(toy()), toy(), networks=1, protocol=protocol_(norm="layer"))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"norm": "switch"}, "unknown norm 'switch'; the known ones are none, batch, layer, instance, group"),
+        ({"network": "resnet"}, "unknown network 'resnet'; the known ones are convnet"),
+    ],
+)
+def test_a_protocol_of_unknown_names(changes, message):
+    with pytest.raises(DataDamError, match=message):
+        protocol_(**changes)

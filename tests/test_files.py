@@ -26,6 +26,38 @@ def test_a_file_is_replaced_as_a_whole(old):
     assert contents(old.parent) == {"file.txt": b"new"}
 
 
+def test_the_old_file_can_be_kept(old):
+    (old.parent / "older.txt").write_text("older")
+    with replacing(old, keep=old.with_name("older.txt")) as temporary:
+        temporary.write_text("new")
+        assert contents(old.parent)["older.txt"] == b"older"
+    assert contents(old.parent) == {"file.txt": b"new", "older.txt": b"old"}
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(old, monkeypatch):
+    """Else a power cut leaves a new name on an empty file."""
+    synced, fsync, replace = {}, os.fsync, os.replace
+
+    def watch_fsync(descriptor):
+        fsync(descriptor)
+        stat = os.fstat(descriptor)
+        synced[stat.st_ino] = (stat.st_size, stat.st_mtime_ns)
+
+    def watch_replace(source, target):
+        stat = os.stat(source)
+        if target == old:
+            assert synced[stat.st_ino] == (stat.st_size, stat.st_mtime_ns) == (3, stat.st_mtime_ns)
+        else:
+            assert synced  # first the new file, then the renames
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", watch_fsync)
+    monkeypatch.setattr(os, "replace", watch_replace)
+    with replacing(old, keep=old.with_name("older.txt")) as temporary:
+        temporary.write_text("new")
+    assert contents(old.parent) == {"file.txt": b"new", "older.txt": b"old"}
+
+
 def test_folders_are_made(tmp_path):
     with replacing(tmp_path / "a/b/file.txt") as temporary:
         temporary.write_text("new")
@@ -49,6 +81,21 @@ def write_half(path, error):
 def test_what_was_written_before_the_disk_was_full_is_removed(old):
     with pytest.raises(DataDamError, match="No space left on device"):
         write_half(old, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert contents(old.parent) == {"file.txt": b"old"}
+
+
+@pytest.mark.parametrize("refused", ["fsync", "first rename", "second rename"])
+def test_a_refusal_after_the_last_byte_leaves_the_old_file(old, monkeypatch, refused):
+    def refuse(*arguments):
+        if refused != "second rename" or ".part" in str(arguments[0]):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return replace(*arguments)
+
+    replace = os.replace
+    monkeypatch.setattr(os, "fsync" if refused == "fsync" else "replace", refuse)
+    with pytest.raises(DataDamError, match="error; nothing was changed there"):  # noqa: SIM117
+        with replacing(old, keep=old.with_name("older.txt")) as temporary:
+            temporary.write_text("new")
     assert contents(old.parent) == {"file.txt": b"old"}
 
 

@@ -1,6 +1,8 @@
 """Fingerprints of code, versions, and the machine."""
 
+import ast
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,3 +86,24 @@ def test_hardware_without_cpuinfo(monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.read_text", missing)
     assert hardware("cpu").endswith("threads")
+
+
+def imported(name):
+    """The files of the package that one of them imports."""
+    found = set()
+    for node in ast.walk(ast.parse(Path(provenance.__file__).with_name(f"{name}.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("datadam_lite."):
+            found.add(node.module.split(".")[1])
+    return found
+
+
+def test_whatever_takes_part_in_a_run_is_in_the_fingerprint():
+    """But for what computes nothing, and for what the provenance has the outcome of: data_sha256, mean and std."""
+    nothing = {"checkpoint", "downloads", "errors", "files", "progress", "provenance", "settings"}
+    outcome = {"datasets", "readers"}
+    open_, seen = {"distill", "evaluate"}, set()
+    while open_:
+        name = open_.pop()
+        seen.add(name)
+        open_ |= imported(name) - seen
+    assert seen - nothing - outcome == set(provenance.METHOD)

@@ -76,7 +76,8 @@ def recording(tmp_path, monkeypatch):
         "datadam": record.Run("datadam", sets=2, networks=1, settings=settings, changes=changes),
     }
     monkeypatch.setattr(record, "RUNS", runs)
-    monkeypatch.setattr(record, "Protocol", lambda: Protocol(epochs=1, width=4))
+    short = {"fixed": Protocol(epochs=1, width=4), "other": Protocol("other", epochs=2, width=4)}
+    monkeypatch.setattr(record, "PROTOCOLS", short)
     monkeypatch.setattr(record, "STAGES", (10, 20))
     for module in (record, results):
         monkeypatch.setattr(module, "FOLDER", tmp_path / "results")
@@ -134,6 +135,18 @@ def test_a_run_performed_in_pieces_is_the_same_record(recording, monkeypatch):
         assert again[key] == whole[key]
     for stage, images in pictures("datadam").items():
         assert torch.equal(images, shown[stage])
+
+
+def test_a_run_is_evaluated_under_all_its_protocols(recording, monkeypatch):
+    monkeypatch.setitem(record.RUNS, "both", record.Run("random", networks=1, protocols=("fixed", "other")))
+    given = perform("both", recording)
+    assert [protocol["epochs"] for protocol in given["protocols"]] == [1, 2]
+    assert [evaluated["protocol"] for evaluated in given["rows"]] == ["fixed", "other"]
+    assert row("both") == given["rows"][0] == row("both", "random", "fixed")
+    assert row("both", protocol="other") == given["rows"][1]
+    assert "protocol fixed and other" in source("both")
+    with pytest.raises(DataDamError, match=r"unknown protocol of both 'none'; the known ones are fixed, other"):
+        row("both", protocol="none")
 
 
 def test_an_unknown_experiment(recording):

@@ -54,21 +54,26 @@ def published(method: str, ipc: int, dataset: str = "CIFAR-10") -> str:
     return "not available"
 
 
-def row(name: str, method: str | None = None) -> dict:
-    """Return the evaluation of a method in a record; by default of the method the record is named for.
+def row(name: str, method: str | None = None, protocol: str | None = None) -> dict:
+    """Return the evaluation of a method in a record, by default the first: the method the record is named for.
 
-    Raises: DataDamError if the record has no such method.
+    protocol: the name of an evaluation protocol; by default the record's first.
+
+    Raises: DataDamError if the record has no such method or protocol.
     """
-    rows = {r["method"]: r for r in read(name)["rows"]}
-    return known(method or next(iter(rows)), rows, f"method of {name}")
+    rows = read(name)["rows"]
+    protocol = protocol or rows[0]["protocol"]
+    known(protocol, [r["protocol"] for r in rows], f"protocol of {name}")
+    methods = {r["method"]: r for r in rows if r["protocol"] == protocol}
+    return known(method or next(iter(methods)), methods, f"method of {name}")
 
 
-def table(rows: dict[str, tuple[str, str | None]]) -> str:
-    """Return recorded accuracies as text, a line for each label -> (record, method in it or None)."""
+def table(rows: dict[str, tuple]) -> str:
+    """Return recorded accuracies as text, a line for each label -> (record, method or None, protocol or None)."""
     width = max(map(len, rows)) + 2
     lines = []
-    for label, (name, method) in rows.items():
-        r = row(name, method)
+    for label, which in rows.items():
+        r = row(*which)
         lines.append(f"{label:<{width}}{r['mean']:.1f} ± {r['std']:.1f} % ({rests_on(r['n_sets'], r['n_networks'])})")
     return "\n".join(lines)
 
@@ -77,10 +82,11 @@ def source(name: str) -> str:
     """Return where the numbers of a record come from, in a few short lines."""
     record = read(name)
     numerics, threads = record["numerics"], record["numerics"]["threads"]
+    protocols = " and ".join(protocol["name"] for protocol in record["protocols"])
     where = record["hardware"].split(",")[0] + (f", {threads} thread{'s' * (threads != 1)}" if threads else "")
     lines = [
         f"{name}:",
-        f"recorded {record['date']} on {where}; seeds {record['seeds']}, protocol {record['protocol']['name']},",
+        f"recorded {record['date']} on {where}; seeds {record['seeds']}, protocol {protocols},",
         f"datadam_lite {record['versions']['datadam_lite']} (code {record['code_sha256'][:8]}), "
         f"PyTorch {record['versions']['torch']}" + ("," if "losses" in record else ""),
     ]

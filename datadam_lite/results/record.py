@@ -19,11 +19,11 @@ from datadam_lite.coresets import CORESETS, select
 from datadam_lite.data import ImageSet, load
 from datadam_lite.distill import Distiller
 from datadam_lite.errors import known
-from datadam_lite.evaluate import Protocol, Report, evaluate
+from datadam_lite.evaluate import PROTOCOLS, Protocol, Report, evaluate
 from datadam_lite.files import replacing
 from datadam_lite.preprocess import Preprocess
 from datadam_lite.progress import bar
-from datadam_lite.provenance import code_sha256, hardware, versions
+from datadam_lite.provenance import code_of_files, code_sha256, hardware, versions
 from datadam_lite.recipes import recipe
 from datadam_lite.results import FOLDER
 from datadam_lite.settings import Settings
@@ -42,23 +42,30 @@ class Run:
     ipc: int = 1
     sets: int = 1
     networks: int = 5
+    protocols: tuple[str, ...] = ("fixed",)
     scale: str = "cpu"
     settings: Settings = field(default_factory=lambda: Settings(precision="bfloat16", compile=True))
     changes: dict = field(default_factory=dict)
 
 
-def _datadam(**changes) -> Run:
-    return Run("datadam", changes={"iterations": 2000, **changes})
-
+SHORT = {"iterations": 2000, "real_batch": 64}  # what two processor cores do in minutes
+BOTH = ("fixed", "datadam_code")
 
 RUNS = {
     "cifar10-ipc1-random": Run("random", sets=5, networks=2),
     "cifar10-ipc1-k_center": Run("k_center", sets=3, networks=2),
-    "cifar10-ipc1-datadam-zca-scale1": _datadam(zca=True, loss_scale=1.0),
-    "cifar10-ipc1-datadam-zca-scale100": _datadam(zca=True, loss_scale=100.0),
-    "cifar10-ipc1-datadam-scale1": _datadam(zca=False, loss_scale=1.0),
-    "cifar10-ipc1-dm": Run("dm", changes={"iterations": 2000, "real_batch": 64}),
-    "cifar10-ipc1-dm-zca": Run("dm", changes={"iterations": 2000, "real_batch": 64, "zca": True}),
+    "cifar10-ipc1-herding": Run("herding", sets=3, networks=2),
+    "cifar10-ipc1-k_means": Run("k_means", sets=3, networks=2),
+    "cifar10-ipc1-dm": Run("dm", changes=SHORT),
+    "cifar10-ipc1-dm-zca": Run("dm", changes=SHORT | {"zca": True}),
+    "cifar10-ipc1-datadam-zca-scale1": Run("datadam", changes=SHORT | {"loss_scale": 1.0}),
+    "cifar10-ipc1-datadam-zca-scale100": Run("datadam", changes=SHORT | {"loss_scale": 100.0}),
+    "cifar10-ipc1-datadam-scale1": Run("datadam", changes=SHORT | {"zca": False}),
+    "cifar10-ipc1-datadam_code": Run("datadam_code", changes=SHORT, protocols=BOTH),
+    "cifar10-ipc1-feature_map": Run("feature_map", changes=SHORT),
+    "cifar10-ipc1-sam": Run("datadam", changes=SHORT | {"lam": 0.0}),
+    "cifar10-ipc1-atom": Run("atom", changes=SHORT),
+    "cifar10-ipc1-atom_channel": Run("atom_channel", changes=SHORT),
 }
 
 
@@ -96,8 +103,8 @@ def row(run: Run, dataset: str, method: str, protocol: Protocol, report: Report)
 
 def perform(name: str, data: str, work: Path) -> dict:
     """Perform the run of that name and write its record and pictures; return the record."""
-    run, protocol, started = known(name, RUNS, "experiment"), Protocol(), time.time()
-    code = code_sha256()  # of the code that runs, not of what an editor makes of it meanwhile
+    run, started = known(name, RUNS, "experiment"), time.time()
+    code, files = code_sha256(), code_of_files()  # of what runs, not of what an editor makes of it meanwhile
     train, test = load(data)
     if run.method in CORESETS:
         preprocess = Preprocess.fit(train)
@@ -117,13 +124,14 @@ def perform(name: str, data: str, work: Path) -> dict:
     distilled_after = time.time()
     rows = [
         row(run, train.name, method, protocol, evaluate(chosen, test, networks=run.networks, protocol=protocol))
+        for protocol in map(PROTOCOLS.get, run.protocols)
         for method, chosen in candidates.items()
     ]
     record = {
         "name": name, "date": date.today().isoformat(), "scale": run.scale, "rows": rows, **details,
-        "seeds": list(range(run.sets)), "protocol": asdict(protocol),
-        "classes": train.classes, "data_sha256": train.sha256, "code_sha256": code, "versions": versions(),
-        "hardware": hardware(run.settings.torch_device()), "numerics": run.settings.numerics(),
+        "seeds": list(range(run.sets)), "protocols": [asdict(PROTOCOLS[name]) for name in run.protocols],
+        "classes": train.classes, "data_sha256": train.sha256, "code_sha256": code, "code_of_files": files,
+        "versions": versions(), "hardware": hardware(run.settings.torch_device()), "numerics": run.settings.numerics(),
         "seconds": {"to make": distilled_after - started, "to evaluate": time.time() - distilled_after},
     }  # fmt: skip
     with replacing(FOLDER / f"{name}.json") as temporary:
