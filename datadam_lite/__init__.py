@@ -12,13 +12,14 @@ from datadam_lite.coresets import CORESETS, farthest_first, k_center, random, se
 from datadam_lite.data import DATASETS, ImageSet, load
 from datadam_lite.distill import Distiller, distill
 from datadam_lite.errors import DataDamError
-from datadam_lite.evaluate import PROTOCOLS, Protocol, Report, accuracy, cross_architecture, evaluate, train_network
+from datadam_lite.evaluate import PROTOCOLS, Protocol, accuracy, cross_architecture, evaluate, train_network
 from datadam_lite.mmd import KERNELS, mmd
 from datadam_lite.networks import NETWORKS, ConvNet, Features, reset
 from datadam_lite.objectives import Term, class_vectors, matching_loss
 from datadam_lite.preprocess import Preprocess
 from datadam_lite.profiles import Profile, use_profile
 from datadam_lite.recipes import RECIPES, Recipe, objective, recipe
+from datadam_lite.report import Report
 from datadam_lite.seeding import generator
 from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet

@@ -79,7 +79,7 @@ def distill_command(
     overwrite: option.Overwrite = False,
 ):  # fmt: skip
     """Distil a data set into one file. Interrupted? The same command goes on where it stopped."""
-    repeats = out.with_name(out.name + ".json")
+    repeats = Path(f"{out}.json")
     option.refuse_existing(out, repeats, overwrite=overwrite)
     if not (data or config):
         raise DataDamError("which data set? Give --data, or --config with the file of an earlier run.")
@@ -99,7 +99,7 @@ def _given(**options) -> dict:
 
 
 def _run(run: Config, out: Path, repeats: Path) -> None:
-    checkpoint = out.with_name(out.name + ".checkpoint")
+    checkpoint = Path(f"{out}.checkpoint")
     if checkpoint_exists(checkpoint):
         print(f"going on from {checkpoint}")
     try:

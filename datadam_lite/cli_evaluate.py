@@ -14,11 +14,12 @@ from datadam_lite.cli_sets import card, read_set, show_card
 from datadam_lite.coresets import random
 from datadam_lite.data import ImageSet, load
 from datadam_lite.errors import DataDamError, known
-from datadam_lite.evaluate import PROTOCOLS, Protocol, Report, accuracy, cross_architecture, table
+from datadam_lite.evaluate import PROTOCOLS, Protocol, accuracy, cross_architecture
 from datadam_lite.files import replacing
 from datadam_lite.foreign import read_network
 from datadam_lite.foreign_space import SPACES
 from datadam_lite.networks import NETWORKS
+from datadam_lite.report import Report, table
 from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet
 
@@ -117,14 +118,10 @@ class _Trial:
 
 
 def _evaluate(trial: _Trial, candidates: dict[str, list[SyntheticSet]], test: ImageSet, cards: list, out: Path | None):
-    for name in trial.architectures:  # before anything is trained
-        known(name, NETWORKS, "network")
-        replace(trial.protocol, network=name).build(test.shape, len(test.classes))
     print(f"protocol: {trial.protocol.name}\n\n{table({})}")
     rows, options = [], {"networks": trial.networks, "protocol": trial.protocol, "settings": trial.settings}
     for label, sets in candidates.items():
-        for name in trial.architectures:
-            report = cross_architecture(sets, test, [name], **options)[name]
+        for name, report in cross_architecture(sets, test, trial.architectures, **options).items():
             title = label if len(trial.architectures) == 1 else f"{label}, {name}"
             print(table({title: report}).splitlines()[-1])  # as soon as it is known
             about = {"dataset": test.name, "method": label, "recipe": sets[0].provenance.get("method"), "network": name}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from datadam_lite.data import load
 from datadam_lite.distill import distill
-from datadam_lite.errors import DataDamError, known
-from datadam_lite.recipes import RECIPES, Recipe, check_type, recipe
+from datadam_lite.errors import DataDamError, check_type, known
+from datadam_lite.recipes import RECIPES, Recipe, recipe
 from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet
 
@@ -107,7 +107,9 @@ resize, ipc, recipe, seed, settings.
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise DataDamError(f"could not read {path}: {error.strerror or error}; check the path.") from error
-        except ValueError as error:  # a DataDamError, or bytes that are no text
+        except UnicodeDecodeError as error:
+            raise DataDamError(f"{path} is no text; expected a configuration that 'datadam distill' wrote.") from error
+        except DataDamError as error:
             raise DataDamError(f"{path}: {error}") from error
 
 
@@ -132,7 +134,4 @@ def _recipe(given: object) -> Recipe:
 
 def _settings(given: object) -> Settings:
     _check_keys(given, Settings, "settings")
-    kinds = {f.name: f.type for f in fields(Settings)}
-    for name, value in given.items():
-        check_type(name, value, kinds[name])
     return Settings(**given)

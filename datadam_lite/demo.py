@@ -5,11 +5,12 @@ from pathlib import Path
 from datadam_lite.coresets import select
 from datadam_lite.data import ImageSet, load
 from datadam_lite.distill import distill
-from datadam_lite.evaluate import Report, evaluate, rests_on
+from datadam_lite.evaluate import evaluate
 from datadam_lite.files import replacing
 from datadam_lite.plots import show_images, style
 from datadam_lite.preprocess import Preprocess
 from datadam_lite.profiles import use_profile
+from datadam_lite.report import Report, rests_on
 from datadam_lite.synthetic import SyntheticSet
 
 

@@ -4,21 +4,20 @@ One fixed protocol for every method and baseline, and always the final iterate: 
 chosen by looking at the test set.
 """
 
-import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Float, Int64
-from scipy.stats import t as student_t
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datadam_lite.augment import DSA, augment, draw, operations
 from datadam_lite.data import ImageSet
-from datadam_lite.errors import DataDamError, known, positive
+from datadam_lite.errors import DataDamError, check_type, known, positive
 from datadam_lite.networks import NETWORKS, NORMS, build, reset
 from datadam_lite.progress import bar
+from datadam_lite.report import Report
 from datadam_lite.seeding import generator
 from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet
@@ -50,7 +49,13 @@ class Protocol:
     norm: str = "instance"
 
     def __post_init__(self):
-        positive(epochs=self.epochs, batch=self.batch, width=self.width, lr=self.lr)
+        for field in fields(self):
+            check_type(field.name, getattr(self, field.name), field.type)
+        numbers = ("epochs", "batch", "width", "lr", "decay", "drop_after", "decay_every", "depth")
+        positive(**{name: getattr(self, name) for name in numbers if getattr(self, name) is not None})
+        for name in ("momentum", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise DataDamError(f"{name} must not be negative; received {getattr(self, name)}.")
         known(self.network, NETWORKS, "network")
         known(self.norm, NORMS, "norm")
 
@@ -80,65 +85,6 @@ PROTOCOLS = {
     # DataDAM's hyper-parameter table has this schedule, which its code does not; it prints no number of epochs.
     "datadam_table": Protocol("datadam_table", decay=0.5, decay_every=15),
 }
-
-
-@dataclass(frozen=True)
-class Report:
-    """Test accuracies in percent: one row per set, one column per network.
-
-    >>> Report([[60.0, 64.0], [62.0, 66.0]])
-    63.0 ± 2.6 % (2 sets x 2 networks)
-    """
-
-    accuracies: list[list[float]]
-
-    @property
-    def models(self) -> list[float]:
-        """The accuracies of all networks of all sets, in one list."""
-        return [accuracy for row in self.accuracies for accuracy in row]
-
-    @property
-    def mean(self) -> float:
-        """Mean over all models."""
-        return statistics.fmean(self.models)
-
-    @property
-    def std(self) -> float:
-        """Standard deviation over all models (n - 1 in the denominator); 0 for a single one."""
-        return statistics.stdev(self.models) if len(self.models) > 1 else 0.0
-
-    @property
-    def interval(self) -> float | None:
-        """Half the width of the 95 % confidence interval over sets; None for a single set.
-
-        t(0.975, n - 1) * std of the n set means / sqrt(n): networks trained on one set don't count as repetitions.
-
-        >>> round(Report([[60.0, 64.0], [62.0, 66.0]]).interval, 1)
-        12.7
-        """
-        means = [statistics.fmean(row) for row in self.accuracies]
-        n = len(means)
-        return None if n < 2 else float(student_t.ppf(0.975, n - 1)) * statistics.stdev(means) / n**0.5
-
-    def record(self) -> dict:
-        """The fields of an evaluation record that come from the accuracies."""
-        return {
-            "n_sets": len(self.accuracies), "n_networks": len(self.accuracies[0]),
-            "mean": round(self.mean, 4), "std": round(self.std, 4),
-            "interval": None if self.interval is None else round(self.interval, 4), "accuracies": self.accuracies,
-        }  # fmt: skip
-
-    def __repr__(self) -> str:
-        return f"{self.mean:.1f} ± {self.std:.1f} % ({rests_on(len(self.accuracies), len(self.accuracies[0]))})"
-
-
-def rests_on(sets: int, networks: int) -> str:
-    """Say how many models a number rests on.
-
-    >>> rests_on(1, 5)
-    '1 set x 5 networks'
-    """
-    return f"{sets} set{'s' * (sets != 1)} x {networks} network{'s' * (networks != 1)}"
 
 
 def train_network(
@@ -250,22 +196,6 @@ def cross_architecture(
         name: evaluate(sets, test, networks=networks, protocol=each, settings=settings)
         for name, each in protocols.items()
     }
-
-
-def table(reports: dict[str, Report]) -> str:
-    """Return reports as a Markdown table, a row for each name.
-
-    >>> print(table({"distilled": Report([[60.0, 64.0], [62.0, 66.0]])}))
-    |  | mean | std over models | 95 % interval over sets | sets x networks |
-    |---|---|---|---|---|
-    | distilled | 63.0 | 2.6 | ± 12.7 | 2 x 2 |
-    """
-    lines = ["|  | mean | std over models | 95 % interval over sets | sets x networks |", "|---|---|---|---|---|"]
-    for name, report in reports.items():
-        interval = "one set" if report.interval is None else f"± {report.interval:.1f}"
-        size = f"{len(report.accuracies)} x {len(report.accuracies[0])}"
-        lines.append(f"| {name} | {report.mean:.1f} | {report.std:.1f} | {interval} | {size} |")
-    return "\n".join(lines)
 
 
 def _check_fit(chosen: SyntheticSet, test: ImageSet) -> None:

@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 
 import torch
 from jaxtyping import Shaped
-from kornia.enhance import linear_transform
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -59,7 +58,7 @@ def read(
     if is_safetensors(path):
         if preprocessing is not None:
             raise DataDamError(f"{path} holds its own preprocessing; leave preprocessing={preprocessing!r} out.")
-        return SyntheticSet.load(path)
+        return _ours(path)
     implied = labels == CLASS_ORDER
     content = find(path, labels=None if implied else labels, entry=entry)
     images = channels_first(content.images, train.shape)
@@ -82,6 +81,12 @@ def read(
         "files_sha256": content.sha256(), "preprocessing": stated, "labels": _how(content.labels, hard, train),
     }  # fmt: skip
     return SyntheticSet(images, hard, train.classes, preprocess, train.mirror, provenance)
+
+
+def _ours(path: str | Path) -> SyntheticSet:
+    chosen = SyntheticSet.load(path)
+    class_numbers(chosen.labels, len(chosen.classes))  # a damaged byte can make a label any number
+    return chosen
 
 
 def channels_first(images: Shaped[Tensor, "n i j k"], shape: tuple[int, int, int]) -> Shaped[Tensor, "n c h w"]:
@@ -164,11 +169,7 @@ def into(chosen: SyntheticSet, preprocess: Preprocess) -> SyntheticSet:
     >>> torch.allclose(moved.images, SyntheticSet.from_real(train, rows, other).images, atol=1e-4)
     True
     """
-    pixels = chosen.preprocess.invert(chosen.images)
-    x = (pixels - preprocess.mean[:, None, None]) / preprocess.std[:, None, None]
-    if preprocess.zca is not None:
-        x = linear_transform(x, preprocess.zca.matrix, preprocess.zca.mean)
-    return replace(chosen, images=x, preprocess=preprocess)
+    return replace(chosen, images=preprocess.enter(chosen.preprocess.invert(chosen.images)), preprocess=preprocess)
 
 
 def describe(path: str | Path) -> str:
@@ -183,7 +184,7 @@ def describe(path: str | Path) -> str:
     preprocessing  none is certain: all values lie in [0, 1]
     """
     if is_safetensors(path):
-        own = SyntheticSet.load(path)
+        own = _ours(path)
         shape = f"{len(own)} images {list(own.images.shape[1:])}, {counts(own.labels, len(own.classes))}"
         return f"{path}: a distilled set of this package\nimages         {shape}\npreprocessing  {own.preprocess}"
     try:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64
-from kornia.enhance import linear_transform
 from torch import Tensor
 
 from datadam_lite.coresets import CORESETS, select
@@ -96,9 +95,7 @@ def reexpress(x: Float[Tensor, "n c h w"], before: Preprocess, after: Preprocess
     x = x.to(after.mean.device)
     if _equal(before, after):
         return x  # to the bit
-    pixels = before.to(x.device).invert(x)
-    x = (pixels - after.mean[:, None, None]) / after.std[:, None, None]
-    return x if after.zca is None else linear_transform(x, after.zca.matrix, after.zca.mean)
+    return after.enter(before.to(x.device).invert(x))
 
 
 def _equal(one: Preprocess, other: Preprocess) -> bool:

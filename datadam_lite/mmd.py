@@ -51,7 +51,8 @@ def mmd(
     """Return MMD^2 of each class; the kernel is a name or a function of all points at once.
 
     The biased estimate averages over all pairs; the unbiased one leaves out pairs of a point with itself,
-    needs at least two points on either side, and may be negative.
+    needs at least two points on either side, and may be negative. (It is unbiased for points that are drawn. Those
+    that are moved by its gradient, two per class, repel each other twice as hard as under the biased one.)
 
     Raises: DataDamError for an unknown kernel, or a single point with `unbiased`.
 
@@ -63,7 +64,7 @@ def mmd(
     if unbiased and min(n, m) < 2:
         raise DataDamError(
             f"the unbiased estimate needs at least 2 images per class; received {n} real and {m} synthetic. "
-            "Use the biased one (unbiased=false), or more images per class."
+            "Use the biased one, which is the default, or more images per class."
         )
     points = torch.cat([real, synthetic], 1)  # (K, n+m, D)
     gram = (kernel if callable(kernel) else known(kernel, KERNELS, "kernel"))(points)

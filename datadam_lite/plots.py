@@ -12,8 +12,8 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from datadam_lite.errors import DataDamError
-from datadam_lite.evaluate import Report
 from datadam_lite.files import replacing
+from datadam_lite.report import Report
 from datadam_lite.synthetic import SyntheticSet
 
 MARKERS = "osD^vP*X"

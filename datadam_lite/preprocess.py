@@ -88,7 +88,11 @@ class Preprocess:
 
     def apply(self, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Map uint8 pixels to the space the networks see."""
-        x = (images / 255 - self.mean[:, None, None]) / self.std[:, None, None]
+        return self.enter(images / 255)
+
+    def enter(self, pixels: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Map pixels in units of [0, 1], clamped or not, to the space the networks see: undoes `invert`."""
+        x = (pixels - self.mean[:, None, None]) / self.std[:, None, None]
         return x if self.zca is None else linear_transform(x, self.zca.matrix, self.zca.mean)
 
     def invert(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:

@@ -14,8 +14,8 @@ from types import CodeType
 import torch
 
 METHOD = (  # the files whose text decides what a run computes
-    "data", "imagefolder", "preprocess", "seeding", "layers", "backbones", "networks", "augment",
-    "attention", "mmd", "objectives", "coresets", "initial", "recipes", "synthetic", "distill", "evaluate",
+    "data", "datasets", "readers", "imagefolder", "preprocess", "seeding", "layers", "backbones", "networks", "augment",
+    "attention", "mmd", "objectives", "coresets", "initial", "recipes", "synthetic", "distill", "evaluate", "report",
 )  # fmt: skip
 
 

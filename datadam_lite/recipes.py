@@ -1,14 +1,12 @@
 """Recipes: every constant of a method, frozen, with its source."""
 
-import types
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from math import inf, isfinite
-from typing import get_args, get_origin
+from math import inf
 
 from datadam_lite.attention import NORMALISE, Attention, feature_map, resolve
 from datadam_lite.augment import DSA, operations
-from datadam_lite.errors import DataDamError, known, positive
+from datadam_lite.errors import DataDamError, check_type, known, positive
 from datadam_lite.initial import check_init
 from datadam_lite.layers import ACTIVATIONS, NORMS, POOLINGS
 from datadam_lite.mmd import KERNELS, mmd
@@ -18,33 +16,6 @@ from datadam_lite.preprocess import STATISTICS, ZCA_SPACES
 from datadam_lite.provenance import label
 
 CONVNET = ("width", "depth", "norm", "activation", "pooling")  # fields that are its options
-
-
-def check_type(name: str, value, wanted) -> None:
-    """Refuse what a command line or a notebook may pass by mistake: text for a number, NaN, true for 1.
-
-    wanted: the type annotation of a field.
-
-    >>> check_type("depth", None, int | None)
-    >>> check_type("depth", "3", int | None)
-    Traceback (most recent call last):
-    datadam_lite.errors.DataDamError: depth must be a whole number; received '3'.
-    """
-    options = get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
-    if value is None and type(None) in options:
-        return
-    kind = next(option for option in options if option is not type(None))
-    if get_origin(kind) is tuple:
-        if not isinstance(value, tuple):
-            raise DataDamError(f"{name} must be a list; received {value!r}.")
-        for part in value if name != "attention" else ():
-            check_type(name, part, get_args(kind)[0])
-        return
-    sane = isinstance(value, (int, float) if kind is float else kind)
-    sane = sane and (kind is bool or not isinstance(value, bool))
-    if not sane or (isinstance(value, float) and not isfinite(value)):
-        expected = {float: "a finite number", int: "a whole number", bool: "true or false", str: "text"}
-        raise DataDamError(f"{name} must be {expected[kind]}; received {value!r}.")
 
 
 @dataclass(frozen=True)

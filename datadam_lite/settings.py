@@ -1,10 +1,10 @@
 """How to compute, as opposed to what: device, precision, compilation, checkpoints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
-from datadam_lite.errors import DataDamError, known
+from datadam_lite.errors import DataDamError, check_type, known
 from datadam_lite.provenance import versions
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -24,6 +24,8 @@ class Settings:
     checkpoint_every: int = 100
 
     def __post_init__(self):
+        for field in fields(self):
+            check_type(field.name, getattr(self, field.name), field.type)
         known(self.precision, PRECISIONS, "precision")
         if self.checkpoint_every < 1:
             raise DataDamError(f"checkpoint_every must be at least 1; received {self.checkpoint_every}.")

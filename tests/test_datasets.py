@@ -558,7 +558,7 @@ def test_what_is_no_batch_is_refused(imagenet64, content):
         load("imagenet64", imagenet64.parent)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(st.data())
 def test_a_batch_with_flipped_bytes_loads_or_is_refused(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "flipped/imagenet64"

@@ -31,7 +31,7 @@ from datadam_lite import (
     reset,
     train_network,
 )
-from datadam_lite.evaluate import table
+from datadam_lite.report import table
 
 module = import_module("datadam_lite.evaluate")  # `datadam_lite.evaluate` is the function
 
@@ -202,6 +202,18 @@ def test_a_network_depends_on_its_generator_alone():
         network = train_network(chosen, generator(seed, "test"), protocol=protocol_())
         weights.append(network.head.weight.tolist())
     assert weights[0] == weights[1] != weights[2]
+
+
+def test_a_transformer_too_and_the_global_stream_is_as_it_was():
+    """Its dropout takes no generator."""
+    chosen, weights = real(toy()), []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        network = train_network(chosen, generator(0, "test"), protocol=protocol_(network="vit", epochs=2))
+        weights.append(network.head.weight.tolist())
+        assert torch.equal(torch.get_rng_state(), before)
+    assert weights[0] == weights[1]
 
 
 def halves(n, seed):
@@ -416,12 +428,24 @@ def test_nothing_to_evaluate(sets, networks):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"epochs": 0}, {"epochs": -1}, {"width": 0}, {"width": -3}, {"batch": 0}, {"lr": 0.0}]
-)
-def test_a_protocol_that_trains_nothing(changes):
-    ((field, value),) = changes.items()
+    ("field", "value"),
+    [
+        ("epochs", 0), ("epochs", -1), ("width", 0), ("width", -3), ("batch", 0), ("lr", 0.0), ("decay", 0.0),
+        ("drop_after", 0), ("decay_every", 0), ("depth", 0), ("momentum", -0.1), ("weight_decay", -1.0),
+    ],
+)  # fmt: skip
+def test_a_protocol_that_trains_nothing(field, value):
     with pytest.raises(DataDamError, match=rf"\b{field}\b.*; received {value}"):
-        protocol_(**changes)
+        protocol_(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("epochs", "many"), ("epochs", 2.5), ("lr", "small"), ("lr", math.nan), ("norm", 3), ("forget_momentum", 1)],
+)
+def test_a_protocol_of_wrong_types(unchecked, field, value):
+    with pytest.raises(DataDamError, match=rf"^{field} must be .*; received"):
+        protocol_(**{field: value})
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from samples import normal, toy
 
-from datadam_lite import DataDamError, Settings, SyntheticSet, load, random
+from datadam_lite import DataDamError, ImageSet, Settings, SyntheticSet, load, random
 from datadam_lite.coresets import CORESETS
 from datadam_lite.initial import check_init, reexpress, start
 from datadam_lite.preprocess import Preprocess
@@ -128,6 +128,7 @@ def test_a_file_at_home(saved, train, plain, monkeypatch):
         (toy(6, classes=4), 2),
         (toy(6, shape=(1, 8, 8)), 2),
         (toy(6, shape=(3, 8, 6)), 2),
+        (ImageSet(toy(6).images, toy(6).labels, ("cat", "dog", "frog")), 2),
     ],
 )
 def test_a_file_that_does_not_fit(saved, other, ipc):

@@ -230,7 +230,7 @@ def test_what_is_decided_stays(zca, lam, image_lr):
         ("alexnet", {"norm": "instance"}),
         ("vgg11", {"norm": "instance"}),
         ("resnet18", {"norm": "instance"}),
-        ("vit", {}),
+        ("vit", {"dropout": 0.0}),  # it would draw from the global stream
     ],
 )
 def test_a_network_is_given_the_options_that_it_has(network, options):
@@ -303,6 +303,15 @@ def test_statistics_of_the_field_change_mean_and_deviation_and_nothing_else(opti
     for distiller in (exact, field):
         restored = distiller.preprocess.invert(distiller.images.detach())
         torch.testing.assert_close(restored, train.images[exact.initial_rows] / 255, rtol=0, atol=1e-4)
+
+
+def test_a_transformer_is_matched_without_random_numbers_of_its_own():
+    """Its dropout takes no generator."""
+    chosen, losses = recipe("dm", network="vit", real_batch=2), []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        losses.append(Distiller(toy(classes=2), 1, chosen).loss(1))
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize("depth", [2, 3])

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from datadam_lite.errors import DataDamError, known
-from datadam_lite.evaluate import rests_on
+from datadam_lite.report import rests_on
 
 FOLDER = Path(__file__).parent
 

@@ -15,16 +15,18 @@ import torch
 import typer
 from safetensors.torch import save
 
+from datadam_lite.checkpoint import checkpoint_exists
 from datadam_lite.coresets import CORESETS, select
 from datadam_lite.data import ImageSet, load
 from datadam_lite.distill import Distiller
 from datadam_lite.errors import known
-from datadam_lite.evaluate import PROTOCOLS, Protocol, Report, evaluate
+from datadam_lite.evaluate import PROTOCOLS, Protocol, evaluate
 from datadam_lite.files import replacing
 from datadam_lite.preprocess import Preprocess
 from datadam_lite.progress import bar
 from datadam_lite.provenance import code_of_files, code_sha256, hardware, versions
 from datadam_lite.recipes import recipe
+from datadam_lite.report import Report
 from datadam_lite.results import FOLDER
 from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet
@@ -74,7 +76,7 @@ def distilled(run: Run, train: ImageSet, seed: int, checkpoint: Path) -> tuple[S
     distiller = Distiller(train, run.ipc, recipe(run.method, **run.changes), seed=seed, settings=run.settings)
     stages = checkpoint.with_suffix(".stages")
     pictures = {}
-    if checkpoint.exists():
+    if checkpoint_exists(checkpoint):
         distiller.load_checkpoint(checkpoint)
         pictures = torch.load(stages, weights_only=True)
     for step in bar(distiller, total=distiller.recipe.iterations, initial=distiller.iteration):
