@@ -58,7 +58,7 @@ def read(
     if is_safetensors(path):
         if preprocessing is not None:
             raise DataDamError(f"{path} holds its own preprocessing; leave preprocessing={preprocessing!r} out.")
-        return _ours(path)
+        return SyntheticSet.load(path)
     implied = labels == CLASS_ORDER
     content = find(path, labels=None if implied else labels, entry=entry)
     images = channels_first(content.images, train.shape)
@@ -81,12 +81,6 @@ def read(
         "files_sha256": content.sha256(), "preprocessing": stated, "labels": _how(content.labels, hard, train),
     }  # fmt: skip
     return SyntheticSet(images, hard, train.classes, preprocess, train.mirror, provenance)
-
-
-def _ours(path: str | Path) -> SyntheticSet:
-    chosen = SyntheticSet.load(path)
-    class_numbers(chosen.labels, len(chosen.classes))  # a damaged byte can make a label any number
-    return chosen
 
 
 def channels_first(images: Shaped[Tensor, "n i j k"], shape: tuple[int, int, int]) -> Shaped[Tensor, "n c h w"]:
@@ -184,7 +178,7 @@ def describe(path: str | Path) -> str:
     preprocessing  none is certain: all values lie in [0, 1]
     """
     if is_safetensors(path):
-        own = _ours(path)
+        own = SyntheticSet.load(path)
         shape = f"{len(own)} images {list(own.images.shape[1:])}, {counts(own.labels, len(own.classes))}"
         return f"{path}: a distilled set of this package\nimages         {shape}\npreprocessing  {own.preprocess}"
     try:

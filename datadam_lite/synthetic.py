@@ -1,9 +1,11 @@
 """The artefact: a small set of images that says how it was made and how it must be used."""
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from jaxtyping import Float, Int64
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -71,13 +73,10 @@ class SyntheticSet:
         tensors |= {f"preprocess.{name}": t for name, t in self.preprocess.tensors().items()}
         optional = {"initial_rows": self.initial_rows, "losses": self.losses}
         tensors |= {name: t for name, t in optional.items() if t is not None}
-        about = {
-            "format": FORMAT, "classes": self.classes, "mirror": self.mirror, "provenance": self.provenance,
-        }  # fmt: skip
-        content = save(
-            {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
-            {"datadam_lite": json.dumps(about, sort_keys=True)},  # one entry: several come out in any order
-        )
+        tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+        about = {"classes": self.classes, "mirror": self.mirror, "provenance": self.provenance}
+        text = json.dumps({"format": FORMAT, "sha256": _sha256(about, tensors), **about}, sort_keys=True)
+        content = save(tensors, {"datadam_lite": text})  # one entry: several come out in any order
         with replacing(path) as temporary:
             temporary.write_bytes(content)
         return Path(path)
@@ -86,7 +85,7 @@ class SyntheticSet:
     def load(cls, path: str | Path) -> "SyntheticSet":
         """Read a file written by `save`.
 
-        Raises: DataDamError if it is missing, truncated, or not such a file.
+        Raises: DataDamError if it is missing, truncated, damaged, or not such a file.
         """
         if not Path(path).is_file():
             raise DataDamError(f"there is no file {path}; expected a distilled set written by 'datadam distill'.")
@@ -96,10 +95,15 @@ class SyntheticSet:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if about["format"] != FORMAT:
                 raise DataDamError(f"{path} has format {about['format']}; this version reads format {FORMAT}.")
+            if about["sha256"] != _sha256({key: about[key] for key in ("classes", "mirror", "provenance")}, tensors):
+                raise DataDamError(f"{path} is damaged: its checksum is not that of its content. Get it once more.")
+            labels, classes = tensors["labels"], tuple(about["classes"])
+            if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
+                raise DataDamError(f"{path}: labels must lie in 0 … {len(classes) - 1} ({len(classes)} classes).")
             prefix = "preprocess."
             preprocess = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
             return cls(
-                tensors["images"], tensors["labels"], tuple(about["classes"]), Preprocess.from_tensors(preprocess),
+                tensors["images"], labels, classes, Preprocess.from_tensors(preprocess),
                 about["mirror"], about["provenance"], tensors.get("initial_rows"), tensors.get("losses"),
             )  # fmt: skip
         except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
@@ -124,3 +128,13 @@ class SyntheticSet:
                 f"received {train.name} with sha256 {train.sha256[:12]}…. Load the data set it was distilled from."
             )
         return SyntheticSet.from_real(train, self.initial_rows, self.preprocess, method="initial")
+
+
+def _sha256(about: dict, tensors: dict[str, Tensor]) -> str:
+    """Checksum of all that a file holds."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

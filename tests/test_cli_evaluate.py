@@ -204,7 +204,7 @@ def test_cross_architecture_really_trains_them(cli, here, digits):
 
 
 def test_an_architecture_that_does_not_fit_is_refused_before_anything_is_trained(refused, here, pets, monkeypatch):
-    monkeypatch.setattr("datadam_lite.evaluate.train_network", None)
+    monkeypatch.setattr(import_module("datadam_lite.evaluate"), "train_network", None)
     for names, message in {
         "convnet,alexnet": "alexnet needs images of at least 17x17 pixels; received 8x8",
         "convnet,lenet": "unknown network 'lenet'; the known ones are convnet, alexnet",

@@ -139,7 +139,7 @@ def test_a_truncated_file(file, end):
 
 def about(**changes):
     """Metadata such as `save` writes, with changes; a value None takes the entry out."""
-    given = {"format": 1, "classes": ["a"], "mirror": True, "provenance": {}} | changes
+    given = {"format": 1, "classes": ["a"], "mirror": True, "provenance": {}, "sha256": ""} | changes
     return {"datadam_lite": json.dumps({k: v for k, v in given.items() if v is not None})}
 
 
@@ -152,8 +152,8 @@ def about(**changes):
         {"datadam_lite": "[]"},
         {"datadam_lite": "3"},
         about(format=None),
+        about(sha256=None),
         about(classes=None),
-        about(classes=3),
     ],
     ids=str,
 )
@@ -164,9 +164,12 @@ def test_a_foreign_file(file, metadata):
 
 
 def test_a_file_without_preprocessing(file):
+    """Somebody took it out: an image without it is of no use."""
     tensors = {name: t for name, t in load_file(file).items() if not name.startswith("preprocess")}
-    save_file(tensors, file, about())
-    with pytest.raises(DataDamError, match=NO_SET):
+    with safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata()
+    save_file(tensors, file, metadata)
+    with pytest.raises(DataDamError, match="is damaged"):
         SyntheticSet.load(file)
 
 
@@ -184,14 +187,27 @@ def test_a_file_of_a_later_format(file):
 
 @settings(deadline=None, max_examples=60)
 @given(st.data())
-def test_flipped_bytes_load_or_are_refused(chosen, tmp_path_factory, data):
+def test_flipped_bytes_are_noticed(chosen, tmp_path_factory, data):
+    """Anywhere in the file: what is read is refused, or means what was written."""
     file = chosen.save(tmp_path_factory.getbasetemp() / "flipped.safetensors")
-    content = bytearray(file.read_bytes())
-    header = 8 + int.from_bytes(content[:8], "little")
+    whole = file.read_bytes()
+    content = bytearray(whole)
+    last = data.draw(st.sampled_from([len(whole), 8 + int.from_bytes(whole[:8], "little")])) - 1  # often: the header
     for _ in range(data.draw(st.integers(1, 3))):
-        content[data.draw(st.integers(0, header - 1))] ^= data.draw(st.integers(1, 255))
+        content[data.draw(st.integers(0, last))] ^= data.draw(st.integers(1, 255))
     file.write_bytes(content)
     with suppress(DataDamError):
+        assert SyntheticSet.load(file).save(file).read_bytes() == whole
+
+
+@pytest.mark.parametrize("tensor", ["images", "labels", "preprocess.mean"])
+def test_a_damaged_number_is_noticed(chosen, file, tensor):
+    tensors = load_file(file)
+    tensors[tensor].flatten()[0] += 1
+    with safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata()
+    save_file(tensors, file, metadata)
+    with pytest.raises(DataDamError, match=r"is damaged: its checksum is not that of its content"):
         SyntheticSet.load(file)
 
 
