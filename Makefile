@@ -5,6 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 QUICK := DATADAM_PROFILE=quick TQDM_DISABLE=1
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/sanitize.cfg
+COVERAGE := --cov=datadam_lite --cov-report=term:skip-covered --cov-fail-under=95
 
 .PHONY: all setup book demo notebooks test test-all clean help
 .NOTPARALLEL:
@@ -32,7 +33,7 @@ book: setup  ## build the book, warnings as errors, into _build/html
 
 demo: setup  ## distil scikit-learn's digits, compare with real images
 	@echo "== demo: distilling scikit-learn's digits"
-	$(BIN)/datadam demo
+	$(BIN)/datadam demo --overwrite
 
 notebooks: setup  ## regenerate notebooks/ from book/chapters/
 	$(BIN)/python book/regenerate.py
@@ -43,13 +44,13 @@ test: setup  ## all that continuous integration runs
 	@echo "== notebooks: every cell runs, and marked outputs are what the notebook shows"
 	$(QUICK) $(BIN)/pytest $(NBVAL) notebooks
 	@echo "== unit tests and doctests; the book, warnings as errors"
-	$(BIN)/pytest --jaxtyping-packages=datadam_lite,beartype.beartype --doctest-modules -m "not slow" tests datadam_lite
+	$(BIN)/pytest --jaxtyping-packages=datadam_lite,beartype.beartype --doctest-modules -m "not slow" $(COVERAGE) tests datadam_lite
 
 test-all: test  ## the same and the tests that take minutes
 	$(BIN)/pytest -m slow tests
 
 clean:  ## remove what the other targets made
-	rm -rf .venv _build demo datadam_lite.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv _build demo datadam_lite.egg-info .pytest_cache .ruff_cache .hypothesis .coverage
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1: /p' Makefile

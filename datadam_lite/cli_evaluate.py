@@ -117,7 +117,10 @@ class _Trial:
     settings: Settings
 
 
-def _evaluate(trial: _Trial, candidates: dict[str, list[SyntheticSet]], test: ImageSet, cards: list, out: Path | None):
+def _evaluate(
+    trial: _Trial, candidates: dict[str, list[SyntheticSet]], test: ImageSet, cards: list[dict], out: Path | None
+) -> None:
+    """Print a table row for each candidate as soon as it is known; write all of it to `out`, if given."""
     print(f"protocol: {trial.protocol.name}\n\n{table({})}")
     rows, options = [], {"networks": trial.networks, "protocol": trial.protocol, "settings": trial.settings}
     for label, sets in candidates.items():
@@ -225,7 +228,10 @@ def _made(chosen: SyntheticSet) -> tuple:
 # ---- networks that others trained
 
 
-def _frozen(files, train, test, preprocessing, settings, out):
+def _frozen(
+    files: Sequence[Path], train: ImageSet, test: ImageSet, preprocessing: str | None, settings: Settings,
+    out: Path | None,
+) -> None:  # fmt: skip
     """Test trained networks as they are, in the space they were trained in."""
     if preprocessing is None:
         raise DataDamError(

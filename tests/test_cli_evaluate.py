@@ -93,6 +93,16 @@ def test_settings_reach_the_evaluation(cli, here, pets, spy):
     assert (settings.device, settings.precision, settings.compile) == ("cpu", "bfloat16", True)
 
 
+def test_ctrl_c_leaves_with_its_own_status_and_writes_nothing(cli, here, pets, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "cross_architecture", interrupt)
+    done = cli("evaluate", "set.safetensors", "--data", pets, "--json", "a.json")
+    assert (done.status, done.err) == (130, "")
+    assert not (here / "a.json").exists()
+
+
 # ---- baselines
 
 
