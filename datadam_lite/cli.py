@@ -20,7 +20,7 @@ from datadam_lite.files import replacing
 from datadam_lite.recipes import RECIPES, Recipe, recipe
 
 app = typer.Typer(
-    help="Distil a data set into a handful of images that train a network well (DataDAM, ICCV 2023).",
+    help="Distil a data set into a handful of images that train a network well: DM, DataDAM and ATOM.",
     add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True,
 )  # fmt: skip
 

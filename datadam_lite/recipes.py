@@ -168,7 +168,7 @@ RECIPES = {
 }  # fmt: skip
 
 
-def recipe(name: str | Recipe = "datadam", **changes) -> Recipe:
+def recipe(name: str | Recipe = "datadam", /, **changes) -> Recipe:
     """Return a recipe by name, with some of its fields changed.
 
     `attention` may be a name, a function or a list of them.
