@@ -45,7 +45,6 @@ SETUP_CELL = Template('''\
 import importlib.util
 import subprocess
 import sys
-import textwrap
 
 ADDRESS = $address  # where the project is published
 

@@ -8,7 +8,7 @@ torch.Size([10, 1, 8, 8])
 """
 
 from datadam_lite.attention import ATTENTION, channel, spatial
-from datadam_lite.coresets import CORESETS, farthest_first, k_center, random, select
+from datadam_lite.coresets import CORESETS, farthest_first, forgetting, herding, k_center, k_means, random, select
 from datadam_lite.data import DATASETS, ImageSet, load
 from datadam_lite.distill import Distiller, distill
 from datadam_lite.errors import DataDamError
@@ -28,7 +28,7 @@ __all__ = [
     "ATTENTION", "CORESETS", "DATASETS", "KERNELS", "NETWORKS", "PROTOCOLS", "RECIPES", "ConvNet", "DataDamError",
     "Distiller", "Features", "ImageSet", "Preprocess", "Profile", "Protocol", "Recipe", "Report", "Settings",
     "SyntheticSet", "Term", "accuracy", "channel", "class_vectors", "cross_architecture", "distill", "evaluate",
-    "farthest_first", "generator", "k_center", "load", "matching_loss", "mmd", "objective", "random", "recipe",
-    "reset", "select", "spatial", "train_network", "use_profile",
+    "farthest_first", "forgetting", "generator", "herding", "k_center", "k_means", "load", "matching_loss",
+    "mmd", "objective", "random", "recipe", "reset", "select", "spatial", "train_network", "use_profile",
 ]  # fmt: skip
 __version__ = "0.1.0"

@@ -21,8 +21,6 @@ from datadam_lite.data import DATASETS
 from datadam_lite.datasets import verify
 from datadam_lite.sources import describe
 
-pytest_plugins = ["commandline"]
-
 QUICK = ["--set", "width=4", "--set", "real_batch=2", "--set", "iterations=3"]
 SET = {"set.safetensors", "text", "half"}  # what is there from the beginning
 

@@ -13,7 +13,6 @@ from datadam_lite.foreign_space import SPACES
 from datadam_lite.networks import build
 
 module = import_module("datadam_lite.cli_evaluate")
-pytest_plugins = ["commandline"]
 
 QUICK = ["--networks", 1, "--epochs", 1]
 

@@ -7,8 +7,6 @@ from samples import contents
 from datadam_lite import CORESETS, Preprocess, SyntheticSet, load, select
 from datadam_lite.foreign import LAYOUTS, describe, read
 
-pytest_plugins = ["commandline"]
-
 SMALL = {"random": {}, "forgetting": {"width": 4, "epochs": 2}}  # and what the others take:
 EMBED = {"width": 4, "epochs": 0}
 
