@@ -56,11 +56,12 @@ def distill_command(
         list[str] | None,
         typer.Option(
             "--set", metavar="FIELD=VALUE",
-            help="Change a constant of the recipe, as in --set iterations=2000 --set zca=false. Repeatable.",
+            help="Change a constant of the recipe ('datadam recipes datadam' lists them), as in --set iterations=2000 "
+            "--set zca=false --set 'attention=[\"spatial\",\"channel\"]' --set augmentation=. Repeatable.",
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Two runs with one seed give the same file.", show_default="0")
+        int | None, typer.Option(help="Of everything random: start, batches, networks.", show_default="0")
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Repeat the run that wrote this OUT.json; options beside it change it.")
@@ -68,6 +69,7 @@ def distill_command(
     root: Annotated[str | None, typer.Option(help=option.ROOT, show_default="data")] = None,
     size: option.Size = None,
     resize: option.Resize = None,
+    mirror: option.Mirror = None,
     device: option.Device = None,
     precision: Annotated[str | None, typer.Option(help=option.PRECISION, show_default="float32")] = None,
     compile: Annotated[
@@ -86,8 +88,8 @@ def distill_command(
     run = Config.load(config) if config else Config(data)
     how = _given(device=device, precision=precision, compile=compile, checkpoint_every=checkpoint_every)
     run = replace(
-        run, **_given(data=data, root=root, size=size, resize=resize, ipc=ipc, seed=seed),
-        recipe=recipe(method or run.recipe, **dict(map(_change, change or []))),
+        run, **_given(data=data, root=root, size=size, resize=resize, mirror=mirror, ipc=ipc, seed=seed),
+        recipe=recipe(method or run.recipe, **_changes(change or [])),
         settings=replace(run.settings, **how),
     )  # fmt: skip
     _run(run, out, repeats)
@@ -114,6 +116,15 @@ def _run(run: Config, out: Path, repeats: Path) -> None:
     discard_checkpoint(checkpoint)
     print(f"{out}: {len(distilled)} images, moved {distilled.provenance['moved']:.2f} (root mean square)")
     print(f"{repeats}: what was run; to repeat it: datadam distill --config {repeats} --out ANOTHER")
+
+
+def _changes(texts: list[str]) -> dict:
+    changes = {}
+    for field, value in map(_change, texts):
+        if field in changes:
+            raise DataDamError(f'{field} is --set twice; several values are a list: --set \'{field}=["…", "…"]\'.')
+        changes[field] = value
+    return changes
 
 
 def _change(text: str) -> tuple[str, object]:
@@ -157,6 +168,8 @@ def data_command(
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Load it all; check and describe what it holds.")] = False,
     root: option.Root = Config.root,
+    size: option.Size = None,
+    resize: option.Resize = None,
 ):
     """List the data sets, what each is and how it gets here; or look at one, or at your own images."""
     from datadam_lite import datasets
@@ -166,11 +179,11 @@ def data_command(
     if name is None:
         print(datasets.listing())
     elif verify:
-        print(datasets.verify(name, root))
+        print(datasets.verify(name, root, size=size, resize=resize))
     elif name in DATASETS:
         print(_about(DATASETS[name]))
     else:
-        train, test = load(name, root)
+        train, test = load(name, root, size=size, resize=resize)
         print(f"train  {train!r}\ntest   {test!r}")
 
 

@@ -13,7 +13,7 @@ from datadam_lite import cli_options as option
 from datadam_lite.cli_sets import card, read_set, show_card
 from datadam_lite.coresets import random
 from datadam_lite.data import ImageSet, load
-from datadam_lite.errors import DataDamError, known
+from datadam_lite.errors import DataDamError, known, positive
 from datadam_lite.evaluate import PROTOCOLS, Protocol, accuracy, cross_architecture
 from datadam_lite.files import replacing
 from datadam_lite.foreign import read_network
@@ -34,6 +34,7 @@ def evaluate_command(
     protocol: option.ProtocolName = "fixed",
     epochs: option.Epochs = None,
     width: option.Width = None,
+    norm: option.Norm = None,
     baselines: option.Baselines = True,
     out: option.Json = None,
     overwrite: option.Overwrite = False,
@@ -68,7 +69,7 @@ def evaluate_command(
         return _frozen(files, train, test, preprocessing, settings, out)
     reading = {"preprocessing": preprocessing, "labels": labels, "soft": soft, "entry": entry}
     sets = [read_set(file, train, factor=factor, train_in=train_in, **reading) for file in files]
-    chosen = _protocol(protocol, sets[0], epochs, width)
+    chosen = _protocol(protocol, sets[0], epochs=epochs, width=width, norm=norm)
     trial = _Trial(chosen, [chosen.network], networks, settings)
     return _evaluate(trial, _candidates(files, sets, train, baselines), test, _cards(files, sets), out)
 
@@ -79,12 +80,13 @@ def cross_architecture_command(
     ],
     data: option.Data,
     architectures: Annotated[
-        str, typer.Option("--networks-of", help=f"Which networks, with commas: of {', '.join(NETWORKS)}.")
+        str, typer.Option("--architectures", help=f"Which networks, with commas: of {', '.join(NETWORKS)}.")
     ] = "convnet,alexnet,vgg11,resnet18",
     networks: option.Networks = 5,
     protocol: option.ProtocolName = "fixed",
     epochs: option.Epochs = None,
     width: option.Width = None,
+    norm: option.Norm = None,
     baselines: option.Baselines = True,
     out: option.Json = None,
     overwrite: option.Overwrite = False,
@@ -100,10 +102,13 @@ def cross_architecture_command(
     The ConvNet has the protocol's norm, the others batch norm. Make sets of other people's files by 'datadam convert'.
     """
     option.refuse_existing(out, overwrite=overwrite, option="--json")
-    names = [name.strip() for name in architectures.split(",")]
+    names = [name.strip() for name in architectures.split(",") if name.strip()]
+    if not names:
+        raise DataDamError(f"--architectures names no network; the known ones are {', '.join(NETWORKS)}.")
     train, test = load(data, root, size=size, resize=resize)
     sets = [SyntheticSet.load(file) for file in files]
-    trial = _Trial(_protocol(protocol, sets[0], epochs, width), names, networks, Settings(device, precision, compile))
+    chosen = _protocol(protocol, sets[0], epochs=epochs, width=width, norm=norm)
+    trial = _Trial(chosen, names, networks, Settings(device, precision, compile))
     _evaluate(trial, _candidates(files, sets, train, baselines), test, _cards(files, sets), out)
 
 
@@ -147,16 +152,18 @@ def _cards(files: Sequence[Path], sets: Sequence[SyntheticSet]) -> list[dict]:
     return cards
 
 
-def _protocol(name: str, chosen: SyntheticSet, epochs: int | None, width: int | None) -> Protocol:
+def _protocol(name: str, chosen: SyntheticSet, **wanted) -> Protocol:
     """Return the protocol of that name with what was changed in its name; the width is that of the set's recipe."""
     protocol = known(name, PROTOCOLS, "protocol")
-    width = chosen.provenance.get("recipe", {}).get("width") if width is None else width
-    wanted = {"epochs": epochs, "width": width}
+    if wanted["width"] is None:
+        wanted["width"] = chosen.provenance.get("recipe", {}).get("width")
     changes = {key: value for key, value in wanted.items() if value not in (None, getattr(protocol, key))}
-    if not changes:
-        return protocol
+    if "epochs" in changes and protocol.drop_after:  # at the same share of the epochs
+        positive(epochs=changes["epochs"])
+        changes["drop_after"] = max(1, protocol.drop_after * changes["epochs"] // protocol.epochs)
     changed = replace(protocol, **changes)
-    return replace(changed, name=f"{name}, {changed.epochs} epochs, width {changed.width}")
+    said = {"epochs": f"{changed.epochs} epochs", "width": f"width {changed.width}", "norm": f"norm {changed.norm}"}
+    return replace(changed, name=", ".join([name, *(text for key, text in said.items() if key in changes)]))
 
 
 # ---- what is compared
@@ -192,7 +199,7 @@ def random_like(chosen: SyntheticSet, train: ImageSet, seed: int) -> SyntheticSe
     held = chosen.labels.bincount(minlength=len(train.classes))
     of_class = random(train, int(held.max()), seed).reshape(len(held), -1)  # (K, most)
     rows = torch.cat([rows[:n] for rows, n in zip(of_class, held, strict=True)])
-    return SyntheticSet.from_real(train, rows, chosen.preprocess, method="random")
+    return replace(SyntheticSet.from_real(train, rows, chosen.preprocess, method="random"), mirror=chosen.mirror)
 
 
 def _has_start(chosen: SyntheticSet) -> bool:

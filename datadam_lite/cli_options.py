@@ -8,6 +8,7 @@ import typer
 from datadam_lite.errors import DataDamError
 from datadam_lite.evaluate import PROTOCOLS
 from datadam_lite.foreign_space import SPACES
+from datadam_lite.layers import NORMS
 from datadam_lite.settings import PRECISIONS
 
 THEIRS = "Other people's files"  # heading in the help
@@ -23,11 +24,21 @@ Root = Annotated[str, typer.Option(help=ROOT)]
 Size = Annotated[int | None, typer.Option(help="Resize photographs to this side, in pixels.")]
 Resize = Annotated[
     str | None,
-    typer.Option(help="How to: crop (keeps the aspect ratio; the default) or squash (as the released DataDAM code)."),
+    typer.Option(
+        help="How to resize: crop (keeps the aspect ratio; the default) or squash (as the released DataDAM code)."
+    ),
+]
+Mirror = Annotated[
+    bool | None,
+    typer.Option(
+        "--mirror/--no-mirror",
+        help="Whether a mirrored image keeps its class: false of letters, say. Your own images are taken to.",
+        show_default="the data set's",
+    ),
 ]
 
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; by default a GPU if there is one.")]
-PRECISION = f"Of the convolutions: {' or '.join(PRECISIONS)}."
+PRECISION = f"Number format of the convolutions: {' or '.join(PRECISIONS)}."
 COMPILE = "Use torch.compile: slow start, fast steps."
 Precision = Annotated[str, typer.Option(help=PRECISION)]
 Compile = Annotated[bool, typer.Option("--compile", help=COMPILE)]
@@ -37,6 +48,7 @@ Networks = Annotated[int, typer.Option(help="How many fresh networks to train on
 ProtocolName = Annotated[str, typer.Option("--protocol", help=f"How they are trained: {', '.join(PROTOCOLS)}.")]
 Epochs = Annotated[int | None, typer.Option(help="Epochs of training; by default the protocol's.")]
 Width = Annotated[int | None, typer.Option(help="Width of the ConvNet; by default that of the set's recipe.")]
+Norm = Annotated[str | None, typer.Option(help=f"Norm of the ConvNet: {', '.join(NORMS)}; by default the protocol's.")]
 Baselines = Annotated[bool, typer.Option(help="Also the sets' own initial images and random real ones.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write what was evaluated, how, and all accuracies.")]
 

@@ -29,7 +29,7 @@ def coreset_command(
     seed: Annotated[int, typer.Option(help="Two runs with one seed choose the same images.")] = 0,
     features: Annotated[
         str | None,
-        typer.Option(help="Of k_center, herding, k_means: embed by a network that is random (the default) or trained."),
+        typer.Option(help="For k_center, herding, k_means: embed by a random network (the default) or a trained one."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs, where a network is trained; by default 20.")] = None,
     width: Annotated[int | None, typer.Option(help="Width of that network; by default 128.")] = None,
@@ -37,6 +37,7 @@ def coreset_command(
     root: option.Root = "data",
     size: option.Size = None,
     resize: option.Resize = None,
+    mirror: option.Mirror = None,
     device: option.Device = None,
     precision: option.Precision = "float32",
     compile: option.Compile = False,
@@ -50,7 +51,7 @@ def coreset_command(
     known(name, CORESETS, "coreset")
     asked = {"features": features, "epochs": epochs, "width": width}
     options = _embedding(name, **asked, settings=Settings(device, precision, compile))
-    train, _ = load(data, root, size=size, resize=resize)
+    train, _ = load(data, root, size=size, resize=resize, mirror=mirror)
     rows = select(name, train, ipc, seed, **options)
     plain = {key: value for key, value in options.items() if key != "settings"}
     made = {"method": name, "ipc": ipc, "seed": seed, "data_sha256": train.sha256, "coreset": plain}
@@ -107,6 +108,8 @@ def convert_command(
     known(layout, foreign.LAYOUTS, "layout")
     beside = out.with_name(out.name.replace("images", "labels")) if layout == "pair" else None
     option.refuse_existing(out, beside, overwrite=overwrite)
+    if layout == "folder" and out.exists():
+        raise DataDamError(f"{out} exists, and a folder is never replaced; choose another --out.")
     train = load(data, root, size=size, resize=resize)[0] if data else None
     reading = {"preprocessing": preprocessing, "labels": labels, "soft": soft, "entry": entry}
     chosen = read_set(file, train, factor=factor, train_in=train_in, **reading)

@@ -16,7 +16,7 @@ from datadam_lite.synthetic import SyntheticSet
 class Config:
     """All that a run depends on, but the machine.
 
-    data, root, size, resize: as in `load`; ipc: images per class; recipe: what to match, with every constant;
+    data, root, size, resize, mirror: as in `load`; ipc: images per class; recipe: what to match, with every constant;
     seed: of everything random; settings: how to compute.
 
     Raises: DataDamError naming a value of the wrong type.
@@ -30,6 +30,7 @@ class Config:
     root: str = "data"
     size: int | None = None
     resize: str | None = None
+    mirror: bool | None = None
     ipc: int = 1
     recipe: Recipe = RECIPES["datadam"]
     seed: int = 0
@@ -48,7 +49,7 @@ class Config:
         >>> Config("digits", recipe=recipe("dm", iterations=2, width=8, real_batch=8)).run().ipc
         1.0
         """
-        train, _ = load(self.data, self.root, size=self.size, resize=self.resize)
+        train, _ = load(self.data, self.root, size=self.size, resize=self.resize, mirror=self.mirror)
         return distill(train, self.ipc, self.recipe, seed=self.seed, checkpoint=checkpoint, settings=self.settings)
 
     def to_json(self) -> str:
@@ -79,7 +80,7 @@ class Config:
         >>> Config.from_json('{"data": "digits", "sead": 1}')
         Traceback (most recent call last):
         datadam_lite.errors.DataDamError: unknown key of a configuration 'sead'; the known ones are data, root, size, \
-resize, ipc, recipe, seed, settings.
+resize, mirror, ipc, recipe, seed, settings.
         """
         try:
             given = json.loads(text)

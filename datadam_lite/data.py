@@ -5,7 +5,7 @@ index into a tensor, which is both the simplest and the fastest way for images t
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -126,7 +126,8 @@ class ImageSet:
 
 
 def load(
-    name: str | Path, root: str | Path = "data", *, size: int | None = None, resize: str | None = None
+    name: str | Path, root: str | Path = "data", *,
+    size: int | None = None, resize: str | None = None, mirror: bool | None = None,
 ) -> tuple[ImageSet, ImageSet]:
     """Load (training set, test set) by name, or from an ImageFolder directory or zip.
 
@@ -135,7 +136,8 @@ def load(
     root: the folder of data sets that are downloaded, or put there by hand;
     size: side in pixels that photographs are resized to, of a folder of your own by default not at all;
     resize: "crop" (the default: short side to `size`, centre cut out, antialiased) or "squash" (the
-    aspect ratio is lost and nothing smoothed, as in the released DataDAM code).
+    aspect ratio is lost and nothing smoothed, as in the released DataDAM code);
+    mirror: whether a mirrored image keeps its class, None as the data set has it, for your own images true.
 
     Raises: DataDamError if the name is unknown, the path does not hold an ImageFolder, a download
     fails (saying which file to put where), or a data set has one size only and another is asked for.
@@ -149,9 +151,10 @@ def load(
     options = {key: value for key, value in {"size": size, "resize": resize}.items() if value is not None}
     path = Path(name).expanduser()
     if str(name) in DATASETS:
-        return DATASETS[str(name)].load(root, **options)
+        parts = DATASETS[str(name)].load(root, **options)
+        return parts if mirror is None else tuple(replace(part, mirror=mirror) for part in parts)
     if path.exists():
-        return load_imagefolder(path, **options)
+        return tuple(replace(part, mirror=mirror is not False) for part in load_imagefolder(path, **options))
     if path.suffix or len(path.parts) > 1:
         raise DataDamError(
             f"there is no file or folder {path}; expected an ImageFolder directory or zip. "

@@ -10,8 +10,8 @@ from torch import Tensor
 from datadam_lite.augment import augment, draw, operations
 from datadam_lite.checkpoint import checkpoint_exists, load_checkpoint, save_checkpoint
 from datadam_lite.data import ImageSet
-from datadam_lite.errors import DataDamError
-from datadam_lite.initial import start
+from datadam_lite.errors import DataDamError, check_type
+from datadam_lite.initial import file_sha256, start
 from datadam_lite.networks import build, reset
 from datadam_lite.objectives import class_vectors, matching_loss
 from datadam_lite.preprocess import Preprocess, whiten_by_themselves
@@ -49,6 +49,8 @@ class Distiller:
     def __init__(
         self, train: ImageSet, ipc: int, recipe: Recipe, *, seed: int = 0, settings: Settings | None = None
     ):
+        check_type("ipc", ipc, int)
+        check_type("seed", seed, int)
         train.require(ipc)
         train.require(recipe.real_batch, "real images per class and iteration (real_batch)")
         recipe = recipe.for_images(train.shape, ipc)
@@ -64,7 +66,7 @@ class Distiller:
             recipe.init, train, ipc, seed, self.preprocess, self.settings
         )  # (K*ipc, C, H, W); rows of real images, or None
         if recipe.zca and recipe.zca_refit:
-            self.start = whiten_by_themselves(self.start, recipe.zca_eps)
+            self.start, self.initial_rows = whiten_by_themselves(self.start, recipe.zca_eps), None
         self.preprocess = self.preprocess.to(self.device)
         self.pixels = train.images.to(self.device)
         self.whitened = self.preprocess.apply(self.pixels) if recipe.zca else None  # too dear for every batch
@@ -144,7 +146,8 @@ class Distiller:
         """What a checkpoint must agree with before it can be continued."""
         return {
             "recipe": self.recipe.describe(), "ipc": self.ipc, "seed": self.seed,
-            "data": {"name": self.train.name, "sha256": self.train.sha256}, "numerics": self.settings.numerics(),
+            "data": {"name": self.train.name, "sha256": self.train.sha256, "mirror": self.train.mirror},
+            "init_sha256": file_sha256(self.recipe.init), "numerics": self.settings.numerics(),
         }  # fmt: skip
 
     def save_checkpoint(self, path: str | Path) -> None:
@@ -169,6 +172,7 @@ class Distiller:
         provenance = {
             "method": self.recipe.name, "recipe": self.recipe.describe(), "ipc": self.ipc, "seed": self.seed,
             "iterations": self.iteration, "data": self.train.name, "data_sha256": self.train.sha256,
+            "init_sha256": file_sha256(self.recipe.init),
             "moved": float((self.images.detach().cpu() - self.start).square().mean().sqrt()),
             "terms": [term.name for term in self.terms],
             "numerics": self.settings.numerics(), "code_sha256": code_sha256(),

@@ -25,7 +25,9 @@ from datadam_lite.synthetic import SyntheticSet
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a network is trained on a small set; by default the field's protocol (DM's, with instance norm).
+    """How a network is trained on a small set; by default the field's protocol, with instance norm.
+
+    (DM's script has 1,001 epochs and drops the learning rate after the 502nd; here 1,000 and 500.)
 
     SGD from learning rate `lr`, times `decay` after half of the epochs (or after `drop_after` of them, or after every
     `decay_every`); cross-entropy on hard labels; DSA with one operation per batch and parameters per image.
@@ -53,6 +55,11 @@ class Protocol:
             check_type(field.name, getattr(self, field.name), field.type)
         numbers = ("epochs", "batch", "width", "lr", "decay", "drop_after", "decay_every", "depth")
         positive(**{name: getattr(self, name) for name in numbers if getattr(self, name) is not None})
+        if self.drop_after is not None and (self.decay_every is not None or self.drop_after >= self.epochs):
+            raise DataDamError(
+                f"drop_after is {self.drop_after}: it must be less than the {self.epochs} epochs, and needs "
+                "decay_every to be None."
+            )
         for name in ("momentum", "weight_decay"):
             if getattr(self, name) < 0:
                 raise DataDamError(f"{name} must not be negative; received {getattr(self, name)}.")
@@ -82,7 +89,8 @@ PROTOCOLS = {
     "datadam_code": Protocol(
         "datadam_code", epochs=1801, batch=64, drop_after=902, forget_momentum=True, norm="batch", depth=3
     ),
-    # DataDAM's hyper-parameter table has this schedule, which its code does not; it prints no number of epochs.
+    # DataDAM's hyper-parameter table has this schedule, which its code does not. It prints no number of epochs: of
+    # these 1,000 the first 100 do nearly all the learning, so don't take its accuracy for the paper's.
     "datadam_table": Protocol("datadam_table", decay=0.5, decay_every=15),
 }
 
@@ -93,10 +101,15 @@ def train_network(
 ) -> nn.Module:
     """Train a fresh network on a set; return its final iterate, in evaluation mode.
 
-    generator: decides the network, the order of the images and the augmentation.
+    generator: decides the network, the order of the images and the augmentation; it lives on the device to train
+    on, which without `settings` is the generator's.
+
+    Raises: DataDamError if `settings` asks for another device than the generator's.
     """
-    protocol, settings = protocol or Protocol(), settings or Settings()
+    protocol, settings = protocol or Protocol(), settings or Settings(device=str(generator.device))
     device = settings.torch_device()
+    if device.type != generator.device.type:
+        raise DataDamError(f"expected a generator on {device.type}; received one on {generator.device.type}.")
     images, labels = chosen.images.to(device), chosen.labels.to(device)
     network = reset(protocol.build(tuple(images.shape[1:]), len(chosen.classes)).to(device), generator)
     optimizer = torch.optim.SGD(

@@ -58,7 +58,15 @@ def read(
     if is_safetensors(path):
         if preprocessing is not None:
             raise DataDamError(f"{path} holds its own preprocessing; leave preprocessing={preprocessing!r} out.")
-        return SyntheticSet.load(path)
+        if (labels, soft, entry) != (None, None, -1):
+            raise DataDamError(f"{path} is a set of this package, with its labels; leave labels, soft and entry out.")
+        own = SyntheticSet.load(path)
+        if own.classes != train.classes or tuple(own.images.shape[1:]) != train.shape:
+            raise DataDamError(
+                f"{path} was not made from {train.name}: classes or image size differ. "
+                "Load the data set it was distilled from."
+            )
+        return own
     implied = labels == CLASS_ORDER
     content = find(path, labels=None if implied else labels, entry=entry)
     images = channels_first(content.images, train.shape)

@@ -1,5 +1,6 @@
 """Where the synthetic images start: real images, noise, or the images of a distilled set."""
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -31,6 +32,15 @@ noise, random, k_center, herding, k_means, forgetting.
     """
     if not name.endswith(SUFFIX):
         known(name, ("noise", *CORESETS), f"initialisation (and no {SUFFIX} file)")
+
+
+def file_sha256(init: str) -> str | None:
+    """Return the checksum of the file a run starts from; None if it starts from something else.
+
+    >>> file_sha256("random") is None
+    True
+    """
+    return hashlib.sha256(Path(init).expanduser().read_bytes()).hexdigest() if init.endswith(SUFFIX) else None
 
 
 def start(

@@ -56,5 +56,6 @@ POOLINGS = {  # the layer, and what becomes of a side of n pixels
     "avg": (lambda: nn.AvgPool2d(2), lambda n: n // 2),
     "max": (lambda: nn.MaxPool2d(2), lambda n: n // 2),
     "none": (nn.Identity, lambda n: n),
-    "avg3": (lambda: nn.AvgPool2d(3, 2, padding=1), lambda n: (n + 1) // 2),  # as in the text of DataDAM; not its code
+    # 3x3 as in the text of DataDAM, not in its code; positions beyond the border don't count
+    "avg3": (lambda: nn.AvgPool2d(3, 2, padding=1, count_include_pad=False), lambda n: (n + 1) // 2),
 }

@@ -36,7 +36,13 @@ def _of_the_field(train: ImageSet) -> tuple[Tensor, Tensor]:
             f"the field has no normalisation constants for {train.name!r}, only for {', '.join(FIELD_STATISTICS)}; "
             'use statistics="exact".'
         )
-    return tuple(torch.tensor(values) for values in FIELD_STATISTICS[train.name])
+    mean, std = (torch.tensor(values) for values in FIELD_STATISTICS[train.name])
+    if len(mean) != train.shape[0]:
+        raise DataDamError(
+            f"the field's constants for {train.name!r} have {len(mean)} channels, these images {train.shape[0]}; "
+            'use statistics="exact".'
+        )
+    return mean, std
 
 
 STATISTICS = {"exact": lambda train: train.statistics, "field": _of_the_field}

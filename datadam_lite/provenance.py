@@ -36,7 +36,7 @@ def code_of_files() -> dict[str, str]:
     64
     """
     folder = Path(__file__).parent
-    texts = {name: _code((folder / f"{name}.py").read_text()) for name in METHOD}
+    texts = {name: _code((folder / f"{name}.py").read_text(encoding="utf-8")) for name in METHOD}
     return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
 
 

@@ -47,7 +47,7 @@ class Recipe:
     augmentation: str = DSA
     # The space they live in
     statistics: str = "exact"  # normalisation by the training images' own, or by the "field"'s constants
-    zca: bool | None = None  # whiten; None: where the paper does, on 32x32 colour images (CIFAR)
+    zca: bool | None = None  # whiten; None: 32x32 colour images only (the paper: CIFAR only)
     zca_eps: float = 0.1
     zca_space: str = "normalised"  # whiten after normalisation, or plain "pixels" instead of it
     zca_refit: bool = False  # whiten the initial images once more, by their own covariance
@@ -95,8 +95,12 @@ class Recipe:
     def _check_combinations(self):
         if self.attention and self.depth == 1 and self.layers is None:
             raise DataDamError("depth must be at least 2: attention is taken of all blocks but the last; received 1.")
-        if self.layers is not None and (not self.layers or max(self.layers) > (self.depth or inf)):
-            raise DataDamError(f"layers must be numbers of blocks, from 1 to the depth; received {list(self.layers)}.")
+        if self.layers is not None:
+            sane = 0 < len(self.layers) == len(set(self.layers)) and max(self.layers) <= (self.depth or inf)
+            if not sane:
+                raise DataDamError(
+                    f"layers must be different numbers of blocks, from 1 to the depth; received {list(self.layers)}."
+                )
         if self.attention_weights is not None and len(self.attention_weights) != len(self.attention):
             raise DataDamError(
                 f"attention_weights needs one number for each of the {len(self.attention)} attentions; "
@@ -118,7 +122,7 @@ class Recipe:
         (False, 0.02, 10.0)
         """
         decided = {
-            "zca": shape == (3, 32, 32),  # DataDAM and ATOM whiten CIFAR and nothing else
+            "zca": shape == (3, 32, 32),  # DataDAM and ATOM whiten CIFAR; here all images of its shape
             "lam": 0.02 if max(shape[1:]) >= 64 else 0.01,  # DataDAM's hyper-parameter table
             "image_lr": 1.0 if ipc <= 50 else 10.0,  # the same
         }
@@ -147,14 +151,14 @@ DATADAM = Recipe(name="datadam", attention=("spatial",))
 RECIPES = {
     # Zhao and Bilen, WACV 2023, and its released code: the embedding alone. (It has image learning rate 10 from 100
     # images per class on for CIFAR-10, and 1 for CIFAR-100 throughout.)
-    "dm": Recipe(name="dm", attention=(), lam=1.0, iterations=20_000, real_batch=256, zca=False),
+    "dm": Recipe(name="dm", attention=(), lam=1.0, iterations=20_000, real_batch=256, image_lr=1.0, zca=False),
     "datadam": DATADAM,
     # What the released DataDAM code runs (version of June 2024) if no option is given: batch norm, plain sums of the
     # activations (p = 1), both terms times 100, 20,000 iterations, λ = 0.01 and three blocks at every resolution, no
     # whitening, and the field's constants for normalisation. Its evaluation is the protocol of the same name.
     "datadam_code": replace(
         DATADAM, name="datadam_code", power=1.0, lam=0.01, loss_scale=100.0, iterations=20_000,
-        statistics="field", zca=False, depth=3, norm="batch",
+        image_lr=1.0, statistics="field", zca=False, depth=3, norm="batch",
     ),
     # Khaki et al., CVPR-W 2024. Documented: spatial and channel attention of blocks 1 … L-1, the last layer's features
     # matched beside them and added, and CIFAR whitened with DataDAM's parameters. Inferred, as no code was released:
@@ -178,13 +182,15 @@ def recipe(name: str | Recipe = "datadam", /, **changes) -> Recipe:
     >>> recipe("dm", width=32, real_batch=64).lam
     1.0
     """
-    base = name if isinstance(name, Recipe) else known(name, RECIPES, "recipe")
+    if not isinstance(name, Recipe):
+        check_type("recipe", name, str)
+        name = known(name, RECIPES, "recipe")
     for field in changes:
         known(field, {f.name: f for f in fields(Recipe)}, "recipe field")
     for field in ("attention", "attention_weights", "layers"):
         if (given := changes.get(field)) is not None:
             changes[field] = tuple(given) if isinstance(given, list | tuple) else (given,)
-    return replace(base, **changes)
+    return replace(name, **changes)
 
 
 def objective(recipe: Recipe) -> list[Term]:

@@ -37,7 +37,10 @@ class Settings:
             raise DataDamError(f"unknown device {name!r}; the known ones are cpu, cuda.")
         if name.startswith("cuda") and not torch.cuda.is_available():
             raise DataDamError(f"device {name!r} was asked for, but PyTorch finds no GPU here; use cpu.")
-        return torch.device(name)
+        try:
+            return torch.device(name)
+        except RuntimeError as error:
+            raise DataDamError(f"unknown device {name!r}; expected cpu, cuda, or cuda:0 and so on.") from error
 
     def autocast(self):
         """Context in which convolutions run in `precision`; norms, attention and means stay in float32."""

@@ -27,7 +27,7 @@ DATADAM = {
     "init": f"{PAPER}: random real images",
     "augmentation": f"{TABLE}; strengths from there too",
     "statistics": "ours: the training images' own (the field's CIFAR-10 deviations are means over single images)",
-    "zca": f"{PAPER}: CIFAR is whitened, the others aren't",
+    "zca": f"{PAPER}: CIFAR is whitened, the others aren't (here: any 32x32 colour images are)",
     "zca_eps": f"not in the paper; {CODE}",
     "zca_space": CODE,
     "zca_refit": f"the {CODE} whitens the start twice; no paper says so",
@@ -43,16 +43,17 @@ ATOM = "ATOM (CVPR-W 2024)"
 INFERRED = f"inferred, as for DataDAM: no code of {ATOM} was released"
 OTHERS = {
     "dm": {
-        "attention": "DM (WACV 2023): none", "lam": "DM: the embedding alone", "zca": "DM's released code",
-        "iterations": "DM's released code", "real_batch": "DM's released code", "init": "DM's released code",
-        "image_lr": "DM's released code has 1, and for CIFAR-10 10 from 100 images per class on",
-        "image_momentum": "DM's released code", "augmentation": "DM's released code", "norm": "DM's released code",
-        "loss_scale": "DM's released code: no factor", "kernel": "DM's released code",
+        **dict.fromkeys(DATADAM, "DM's released code"),
+        "statistics": DATADAM["statistics"], "zca_eps": "not used", "zca_space": "not used", "zca_refit": "not used",
+        "attention": "DM (WACV 2023): none", "lam": "DM: the embedding alone", "loss_scale": "DM: no factor",
+        "image_lr": "DM's released code; its authors take 10 for CIFAR-10 from 100 images per class on",
         "power": "not used", "normalise": "not used", "layers": "not used", "attention_weights": "not used",
     },
-    "datadam_code": dict.fromkeys(
-        ("attention", "power", "lam", "loss_scale", "iterations", "statistics", "zca", "depth", "norm"), CODE
-    ),
+    "datadam_code": {
+        **dict.fromkeys(DATADAM, CODE),
+        "image_lr": f"{CODE}; its authors take 10 from 100 images per class on", "zca_refit": "not used",
+        "zca_eps": "not used", "zca_space": "not used",
+    },
     "atom": {
         **dict.fromkeys(DATADAM, INFERRED),
         "attention": f"{ATOM}, framework figure: spatial and channel",

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -112,22 +112,21 @@ class SyntheticSet:
                 "expected a safetensors file written by 'datadam distill'."
             ) from error
 
-    def distance_from(self, other: "SyntheticSet") -> float:
-        """Root mean square difference of two sets of one shape, in the space networks see."""
-        return float((self.images - other.images).square().mean().sqrt())
-
     def initial(self, train: ImageSet) -> "SyntheticSet":
         """Return the real images this set started from.
 
-        Raises: DataDamError if they are not recorded, or `train` is another data set.
+        Raises: DataDamError if it did not start from real images, or `train` is another data set.
         """
+        if self.initial_rows is None:
+            raise DataDamError("this set did not start from real images, or not from unchanged ones: see its recipe.")
         recorded = self.provenance.get("data_sha256")
-        if self.initial_rows is None or recorded != train.sha256:
+        if recorded != train.sha256:
             raise DataDamError(
                 f"the initial images are rows of the training set with sha256 {str(recorded)[:12]}…; "
                 f"received {train.name} with sha256 {train.sha256[:12]}…. Load the data set it was distilled from."
             )
-        return SyntheticSet.from_real(train, self.initial_rows, self.preprocess, method="initial")
+        start = SyntheticSet.from_real(train, self.initial_rows, self.preprocess, method="initial")
+        return replace(start, mirror=self.mirror)
 
 
 def _sha256(about: dict, tensors: dict[str, Tensor]) -> str:

@@ -32,7 +32,7 @@ MENTIONS = {
     "demo": ["--out", "--overwrite"],
     "distill": ["--data", "--ipc", "--out", "--recipe", *RECIPES, "--set", "--seed", "--config", "--overwrite"],
     "evaluate": ["FILE", "--networks", "--protocol", "--epochs", "--no-baselines", "--json", "--frozen", THEIRS],
-    "cross-architecture": ["--networks-of", "convnet,alexnet,vgg11,resnet18", "--json"],
+    "cross-architecture": ["--architectures", "convnet,alexnet,vgg11,resnet18", "--json"],
     "coreset": ["real images", "--features", "--epochs", "k_means, forgetting", "--overwrite"],
     "convert": ["--to", "pair", "--preprocessing", "zca-pixels", "--labels", "--entry", "--overwrite"],
     "show": ["--out", "--overwrite"],
@@ -109,7 +109,7 @@ def test_options_beside_a_configuration_change_it(cli, here, pets):
     assert (recipe["name"], recipe["width"], recipe["real_batch"], recipe["iterations"]) == ("dm", 4, 2, 2)
     cli("distill", "--config", "run.json", "--data", pets, "--recipe", "datadam", *QUICK, "--out", "b")
     assert json.loads((here / "b.json").read_text())["recipe"] == written["recipe"] | {
-        "name": "datadam", "attention": ["spatial"], "lam": None, "iterations": 3, "zca": None,
+        "name": "datadam", "attention": ["spatial"], "lam": None, "image_lr": None, "iterations": 3, "zca": None,
     }  # fmt: skip
 
 
@@ -396,3 +396,16 @@ def test_python_m_is_the_same_command():
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("datadam: there is no file or folder missing.zip")
+
+
+def test_a_field_is_set_once(refused, pets):
+    message = refused("distill", "--data", pets, "--set", "layers=1", "--set", "layers=2")
+    assert "layers is --set twice; several values are a list" in message
+
+
+def test_images_that_may_not_be_mirrored(cli, pets, tmp_path):
+    options = ["--data", pets, "--set", "width=4", "--set", "iterations=1", "--set", "real_batch=2"]
+    for flag, mirror in ((), True), (("--no-mirror",), False):
+        out = tmp_path / f"{mirror}.safetensors"
+        assert cli("distill", *options, *flag, "--out", out).status == 0
+        assert SyntheticSet.load(out).mirror is mirror

@@ -83,7 +83,11 @@ def test_a_changed_protocol_has_another_name(cli, here, pets, spy):
     protocol = spy[0][2]["protocol"]
     assert (protocol.epochs, protocol.width, protocol.batch, protocol.norm) == (7, 4, 64, "batch")  # the recipe's width
     assert protocol.name == "datadam_code, 7 epochs, width 4"
+    assert protocol.drops() == [3]  # at the same share of the epochs
     assert f"protocol: {protocol.name}\n" in done.out
+    cli("evaluate", "set.safetensors", "--data", pets, "--norm", "batch")
+    protocol = spy[-1][2]["protocol"]
+    assert (protocol.norm, protocol.name) == ("batch", "fixed, width 4, norm batch")
 
 
 def test_settings_reach_the_evaluation(cli, here, pets, spy):
@@ -192,7 +196,7 @@ def test_a_frozen_network_is_tested_as_it_is(cli, here, pets):
 
 def test_cross_architecture_evaluates_with_every_network(cli, here, digits, spy):
     distill(digits[0], 1, small(iterations=1, zca=False)).save("digits.safetensors")
-    done = cli("cross-architecture", "digits.safetensors", "--data", "digits", "--networks-of", "convnet, vit",
+    done = cli("cross-architecture", "digits.safetensors", "--data", "digits", "--architectures", "convnet, vit",
                "--json", "a.json")  # fmt: skip
     assert (done.status, done.err) == (0, "")
     rows = [f"{label}, {name}" for label in ("distilled", "its initial images", "random real images")
@@ -206,7 +210,7 @@ def test_cross_architecture_evaluates_with_every_network(cli, here, digits, spy)
 def test_cross_architecture_really_trains_them(cli, here, digits):
     chosen = distill(digits[0], 1, small(iterations=1, zca=False))
     chosen.save("digits.safetensors")
-    options = ["--networks", 2, "--epochs", 3, "--networks-of", "convnet", "--no-baselines", "--json", "a.json"]
+    options = ["--networks", 2, "--epochs", 3, "--architectures", "convnet", "--no-baselines", "--json", "a.json"]
     assert cli("cross-architecture", "digits.safetensors", "--data", "digits", *options).status == 0
     expected = evaluate(chosen, digits[1], networks=2, protocol=Protocol(epochs=3, width=4))
     assert json.loads((here / "a.json").read_text())["rows"][0]["accuracies"] == expected.accuracies
@@ -217,9 +221,9 @@ def test_an_architecture_that_does_not_fit_is_refused_before_anything_is_trained
     for names, message in {
         "convnet,alexnet": "alexnet needs images of at least 17x17 pixels; received 8x8",
         "convnet,lenet": "unknown network 'lenet'; the known ones are convnet, alexnet",
-        "convnet,": "unknown network ''",
+        " ,": "--architectures names no network",
     }.items():
-        assert message in refused("cross-architecture", "set.safetensors", "--data", pets, "--networks-of", names)
+        assert message in refused("cross-architecture", "set.safetensors", "--data", pets, "--architectures", names)
 
 
 def test_cross_architecture_takes_sets_of_this_package(refused, here, pets):
@@ -234,7 +238,7 @@ EVALUATE = {
     "foreign": (["text"], "text can't be read"),
     "truncated": (["half"], "half is not a complete distilled set"),
     "other data": (["set.safetensors", "--data", "digits"], "Load the data set it was distilled from"),
-    "other classes": (["set.safetensors", "--data", "digits", "--no-baselines"], "but the test images of digits are"),
+    "other classes": (["set.safetensors", "--data", "digits", "--no-baselines"], "classes or image size differ"),
     "no networks": (["set.safetensors", "--networks", 0], "at least one set and one network; received 1 and 0"),
     "no epochs": (["set.safetensors", "--epochs", 0], "epochs"),
     "no width": (["set.safetensors", "--width", 0], "width"),

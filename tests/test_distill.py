@@ -3,6 +3,7 @@
 import random
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -657,3 +658,40 @@ def test_recipe_names_and_recipes_are_both_accepted():
     assert torch.equal(by_name.images, by_recipe.images)
     with pytest.raises(DataDamError, match="unknown recipe 'atoms'"):
         distill(toy(), 1, "atoms")
+
+
+def test_whitened_twice_is_no_real_start():
+    distilled = distill(toy(), 1, small(zca=True, zca_refit=True, iterations=1))
+    assert distilled.initial_rows is None
+    with pytest.raises(DataDamError, match="did not start from real images, or not from unchanged ones"):
+        distilled.initial(toy())
+
+
+def test_another_start_in_the_same_file_is_another_run(tmp_path):
+    file, checkpoint = tmp_path / "start.safetensors", tmp_path / "c"
+    chosen = small(init=str(file), iterations=3)
+    distill(toy(), 1, small(iterations=1)).save(file)
+    run = Distiller(toy(), 1, chosen)
+    next(run)
+    run.save_checkpoint(checkpoint)
+    distill(toy(), 1, small(iterations=2)).save(file)
+    with pytest.raises(DataDamError, match="init_sha256 is"):
+        Distiller(toy(), 1, chosen).load_checkpoint(checkpoint)
+
+
+def test_images_that_may_not_be_mirrored_are_another_run(tmp_path):
+    run = Distiller(toy(), 1, small())
+    run.save_checkpoint(tmp_path / "c")
+    with pytest.raises(DataDamError, match=r"data\.mirror is True there and False here"):
+        Distiller(replace(toy(), mirror=False), 1, small()).load_checkpoint(tmp_path / "c")
+
+
+@pytest.mark.parametrize(("field", "value"), [("ipc", 1.5), ("ipc", True), ("seed", "0"), ("seed", None)])
+def test_whole_numbers_that_are_none(unchecked, field, value):
+    with pytest.raises(DataDamError, match=f"{field} must be a whole number; received"):
+        Distiller(toy(), **{"ipc": 1, "recipe": small(), field: value})
+
+
+def test_a_device_that_is_no_device():
+    with pytest.raises(DataDamError, match=r"unknown device 'cpu:a'; expected cpu, cuda, or cuda:0"):
+        Settings(device="cpu:a").torch_device()

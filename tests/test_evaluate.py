@@ -439,6 +439,12 @@ def test_a_protocol_that_trains_nothing(field, value):
         protocol_(**{field: value})
 
 
+def test_a_protocol_whose_learning_rate_would_never_drop():
+    for changes in ({"epochs": 10, "drop_after": 10}, {"epochs": 40, "drop_after": 10, "decay_every": 15}):
+        with pytest.raises(DataDamError, match="drop_after is 10: it must be less than the"):
+            protocol_(**changes)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("epochs", "many"), ("epochs", 2.5), ("lr", "small"), ("lr", math.nan), ("norm", 3), ("forget_momentum", 1)],
@@ -458,3 +464,9 @@ def test_a_protocol_of_wrong_types(unchecked, field, value):
 def test_a_protocol_of_unknown_names(changes, message):
     with pytest.raises(DataDamError, match=message):
         protocol_(**changes)
+
+
+def test_a_generator_says_where_to_train(monkeypatch):
+    monkeypatch.setattr(module.Settings, "torch_device", lambda self: torch.device("cuda"))
+    with pytest.raises(DataDamError, match="expected a generator on cuda; received one on cpu"):
+        train_network(real(toy()), generator(0, "test"), protocol=protocol_())

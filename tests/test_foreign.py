@@ -696,3 +696,12 @@ def test_weights_that_do_not_fit_are_refused_with_their_keys(tmp_path):
             read_network(file, shape, classes)
     with pytest.raises(DataDamError, match=r"2 blocks halve 2x2 pixels to nothing"):
         read_network(file, (3, 2, 2), 3)
+
+
+def test_our_own_file_with_other_peoples_options_or_data(tmp_path):
+    file = SyntheticSet(MOVED, LABELS, TRAIN.classes, FIELD).save(tmp_path / "ours")
+    for option in ({"labels": "class order"}, {"soft": "argmax"}, {"entry": 0}):
+        with pytest.raises(DataDamError, match="with its labels; leave labels, soft and entry out"):
+            read(file, TRAIN, **option)
+    with pytest.raises(DataDamError, match="classes or image size differ"):
+        read(file, replace(TRAIN, classes=("x", "y", "z")))

@@ -51,8 +51,10 @@ def slow_pool(x, pooling):
         return x
     if pooling == "avg3":
         h, w = (n + n % 2 for n in x.shape[2:])
-        padded = F.pad(x, (1, 2, 1, 2))
-        return sum(padded[:, :, i : i + h : 2, j : j + w : 2] for i in range(3) for j in range(3)) / 9
+        shifts = [(slice(i, i + h, 2), slice(j, j + w, 2)) for i in range(3) for j in range(3)]
+        totals = [F.pad(values, (1, 2, 1, 2)) for values in (x, torch.ones_like(x))]
+        total, count = (sum(padded[:, :, rows, columns] for rows, columns in shifts) for padded in totals)
+        return total / count  # beyond the border there is nothing to count
     h, w = (n // 2 * 2 for n in x.shape[2:])
     corners = torch.stack([x[:, :, i:h:2, j:w:2] for i in (0, 1) for j in (0, 1)])
     return corners.mean(0) if pooling == "avg" else corners.amax(0)

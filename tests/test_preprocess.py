@@ -180,6 +180,10 @@ def test_zca_refit_whitens_the_start_once_more_and_nothing_else():
     np.testing.assert_allclose(refit.images.detach().flatten(1).numpy(), expected, rtol=0, atol=1e-3)
     rows = train.sample(4, generator(0, "test"))
     assert torch.equal(plain.real(rows), refit.real(rows))
-    assert torch.equal(plain.initial_rows, refit.initial_rows)
     unwhitened = Distiller(train, 3, small(zca=False, zca_refit=True))
     assert torch.equal(unwhitened.images, Distiller(train, 3, small(zca=False)).images)
+
+
+def test_the_fields_constants_of_other_channels_are_refused():
+    with pytest.raises(DataDamError, match=r"constants for 'mnist' have 1 channels, these images 3"):
+        Preprocess.fit(replace(toy(), name="mnist"), statistics="field")

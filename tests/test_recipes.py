@@ -181,7 +181,7 @@ def test_bad_values_of_every_field_are_refused_by_its_name(unchecked, field):
         ({"network": "vgg11", "depth": 3}, r"vgg11 has no depth; leave it at None, or use the convnet"),
         ({"network": "resnet18", "pooling": "max"}, r"resnet18 has no pooling; leave it at avg, or use the convnet"),
         ({"network": "vit", "norm": "batch"}, r"vit has no norm; leave it at instance, or use the convnet"),
-        ({"depth": 2, "layers": 3}, r"layers must be numbers of blocks, from 1 to the depth; received \[3\]"),
+        ({"depth": 2, "layers": 3}, r"layers must be different numbers of blocks, from 1 to the depth; received \[3\]"),
     ],
 )
 def test_what_does_not_go_together(unchecked, changes, message):
@@ -384,3 +384,18 @@ def test_a_description_is_the_same_in_every_process(capsys):
     exec(FROM_TEXT, {})
     other = subprocess.run([sys.executable, "-c", FROM_TEXT], capture_output=True, text=True)
     assert other.stdout == capsys.readouterr().out, other.stderr
+
+
+def test_a_layer_counts_once():
+    with pytest.raises(DataDamError, match=r"layers must be different numbers of blocks.*received \[1, 1\]"):
+        recipe("datadam", layers=[1, 1])
+
+
+def test_released_code_has_one_learning_rate():
+    for name, lr in (("dm", 1.0), ("datadam_code", 1.0), ("datadam", 10.0), ("atom", 10.0)):
+        assert recipe(name).for_images((3, 32, 32), ipc=100).image_lr == lr
+
+
+def test_a_recipe_that_is_no_name(unchecked):
+    with pytest.raises(DataDamError, match=r"recipe must be text; received \['dm'\]"):
+        recipe(["dm"])

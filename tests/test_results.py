@@ -133,8 +133,17 @@ def test_a_run_performed_in_pieces_is_the_same_record(recording, monkeypatch):
     again = record.perform("datadam", "digits", pieces)
     for key in ("rows", "moved", "losses"):
         assert again[key] == whole[key]
+    kept = torch.load(next(pieces.glob("datadam-0-*.stages")), weights_only=True)["seconds"]
+    assert again["seconds"]["to make"] > kept > 0  # of all pieces
     for stage, images in pictures("datadam").items():
         assert torch.equal(images, shown[stage])
+
+
+def test_a_run_of_other_code_starts_anew(recording, monkeypatch):
+    first = perform("datadam", recording)
+    monkeypatch.setattr(record, "code_sha256", lambda: "0" * 64)
+    monkeypatch.setitem(record.RUNS["datadam"].changes, "iterations", 20)  # would be refused by the old checkpoint
+    assert len(perform("datadam", recording)["losses"]) < len(first["losses"])
 
 
 def test_a_run_is_evaluated_under_all_its_protocols(recording, monkeypatch):

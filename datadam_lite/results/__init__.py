@@ -30,7 +30,7 @@ def read(name: str) -> dict:
     """
     if name not in names():
         raise DataDamError(f"there is no recorded result {name!r}; the recorded ones are {', '.join(names())}.")
-    return json.loads((FOLDER / f"{name}.json").read_text())
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def pictures(name: str) -> dict[str, Tensor]:
@@ -47,7 +47,7 @@ def published(method: str, ipc: int, dataset: str = "CIFAR-10") -> str:
     >>> published("atom", 1)
     'not available'
     """
-    for entry in json.loads((FOLDER / "published.json").read_text()):
+    for entry in json.loads((FOLDER / "published.json").read_text(encoding="utf-8")):
         if (entry["method"], entry["ipc"], entry["dataset"]) == (method, ipc, dataset):
             spread = "" if entry["std"] is None else f" ± {entry['std']:.1f}"
             return f"{entry['mean']:.1f}{spread} % ({entry['source']})"

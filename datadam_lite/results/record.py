@@ -71,22 +71,23 @@ RUNS = {
 }
 
 
-def distilled(run: Run, train: ImageSet, seed: int, checkpoint: Path) -> tuple[SyntheticSet, dict]:
-    """Distil one set, from its checkpoint if there is one; also return pictures at several stages."""
+def distilled(run: Run, train: ImageSet, seed: int, checkpoint: Path) -> tuple[SyntheticSet, dict, float]:
+    """Distil one set, from its checkpoint if there is one; also return pictures at several stages, and the seconds."""
+    started = time.time()
     distiller = Distiller(train, run.ipc, recipe(run.method, **run.changes), seed=seed, settings=run.settings)
-    stages = checkpoint.with_suffix(".stages")
-    pictures = {}
+    beside = checkpoint.with_suffix(".stages")
+    pictures, before = {}, 0.0
     if checkpoint_exists(checkpoint):
         distiller.load_checkpoint(checkpoint)
-        pictures = torch.load(stages, weights_only=True)
+        pictures, before = torch.load(beside, weights_only=True).values()
     for step in bar(distiller, total=distiller.recipe.iterations, initial=distiller.iteration):
         if step.iteration in STAGES:
             pictures[f"iteration {step.iteration}"] = to_uint8(distiller.synthetic())
         if step.iteration % run.settings.checkpoint_every == 0:
-            with replacing(stages) as temporary:
-                torch.save(pictures, temporary)
+            with replacing(beside) as temporary:
+                torch.save({"pictures": pictures, "seconds": before + time.time() - started}, temporary)
             distiller.save_checkpoint(checkpoint)
-    return distiller.synthetic(), pictures
+    return distiller.synthetic(), pictures, before + time.time() - started
 
 
 def to_uint8(chosen: SyntheticSet) -> torch.Tensor:
@@ -105,25 +106,26 @@ def row(run: Run, dataset: str, method: str, protocol: Protocol, report: Report)
 
 def perform(name: str, data: str, work: Path) -> dict:
     """Perform the run of that name and write its record and pictures; return the record."""
-    run, started = known(name, RUNS, "experiment"), time.time()
+    run = known(name, RUNS, "experiment")
     code, files = code_sha256(), code_of_files()  # of what runs, not of what an editor makes of it meanwhile
     train, test = load(data)
     if run.method in CORESETS:
         preprocess = Preprocess.fit(train)
         rows_of = [select(run.method, train, run.ipc, seed) for seed in range(run.sets)]
         candidates = {run.method: [SyntheticSet.from_real(train, rows, preprocess) for rows in rows_of]}
-        details, pictures = {}, {}  # no picture: real images of a data set are not ours to publish
+        details, pictures, seconds = {}, {}, 0.0  # no picture: real images of a data set are not ours to publish
     else:
         work.mkdir(parents=True, exist_ok=True)
-        made = [distilled(run, train, seed, work / f"{name}-{seed}.checkpoint") for seed in range(run.sets)]
-        sets = [chosen for chosen, _ in made]
+        paths = [work / f"{name}-{seed}-{code[:8]}.checkpoint" for seed in range(run.sets)]  # other code starts anew
+        made = [distilled(run, train, seed, path) for seed, path in enumerate(paths)]
+        sets, seconds = [chosen for chosen, _, _ in made], sum(seconds for _, _, seconds in made)
         candidates = {run.method: sets, "initial": [chosen.initial(train) for chosen in sets]}
         details = {
             "recipe": sets[0].provenance["recipe"], "moved": [s.provenance["moved"] for s in sets],
             "terms": sets[0].provenance["terms"], "losses": sets[0].losses[::20].tolist(),
         }  # fmt: skip
         pictures = made[0][1]
-    distilled_after = time.time()
+    started = time.time()
     rows = [
         row(run, train.name, method, protocol, evaluate(chosen, test, networks=run.networks, protocol=protocol))
         for protocol in map(PROTOCOLS.get, run.protocols)
@@ -134,7 +136,7 @@ def perform(name: str, data: str, work: Path) -> dict:
         "seeds": list(range(run.sets)), "protocols": [asdict(PROTOCOLS[name]) for name in run.protocols],
         "classes": train.classes, "data_sha256": train.sha256, "code_sha256": code, "code_of_files": files,
         "versions": versions(), "hardware": hardware(run.settings.torch_device()), "numerics": run.settings.numerics(),
-        "seconds": {"to make": distilled_after - started, "to evaluate": time.time() - distilled_after},
+        "seconds": {"to make": seconds, "to evaluate": time.time() - started},
     }  # fmt: skip
     with replacing(FOLDER / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n")
