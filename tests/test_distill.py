@@ -695,3 +695,21 @@ def test_whole_numbers_that_are_none(unchecked, field, value):
 def test_a_device_that_is_no_device():
     with pytest.raises(DataDamError, match=r"unknown device 'cpu:a'; expected cpu, cuda, or cuda:0"):
         Settings(device="cpu:a").torch_device()
+
+
+@pytest.mark.parametrize("network", ["alexnet", "vgg11", "resnet18"])
+def test_any_convolutional_network_distils(network):
+    """All terms reach the pixels of every image through its maps."""
+    chosen = recipe_("atom", network=network, norm="instance", real_batch=2, iterations=1, zca=False)
+    run = Distiller(toy(4, classes=2, shape=(3, 32, 32)), 1, chosen)
+    for name, term in run.loss(1).items():
+        (gradient,) = torch.autograd.grad(term, run.images, retain_graph=True)
+        assert gradient.isfinite().all(), name
+        assert gradient.flatten(1).abs().amax(1).gt(0).all(), name
+
+
+def test_a_transformer_distils_by_its_embedding_alone():
+    train, options = toy(4, classes=2, shape=(3, 32, 32)), {"network": "vit", "real_batch": 2, "iterations": 1}
+    assert next(Distiller(train, 1, recipe_("dm", zca=False, **options))).terms["embedding"] > 0
+    with pytest.raises(DataDamError, match=r"a transformer has none: match its embedding \(recipe dm\)"):
+        next(Distiller(train, 1, recipe_("datadam", zca=False, **options)))
