@@ -56,8 +56,6 @@ BOTH = ("fixed", "datadam_code")
 RUNS = {
     "cifar10-ipc1-random": Run("random", sets=5, networks=2),
     "cifar10-ipc1-k_center": Run("k_center", sets=3, networks=2),
-    "cifar10-ipc1-herding": Run("herding", sets=3, networks=2),
-    "cifar10-ipc1-k_means": Run("k_means", sets=3, networks=2),
     "cifar10-ipc1-dm": Run("dm", changes=SHORT),
     "cifar10-ipc1-dm-zca": Run("dm", changes=SHORT | {"zca": True}),
     "cifar10-ipc1-datadam-zca-scale1": Run("datadam", changes=SHORT | {"loss_scale": 1.0}),
