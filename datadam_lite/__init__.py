@@ -9,7 +9,8 @@ torch.Size([10, 1, 8, 8])
 
 from datadam_lite.attention import ATTENTION, channel, spatial
 from datadam_lite.coresets import CORESETS, farthest_first, forgetting, herding, k_center, k_means, random, select
-from datadam_lite.data import DATASETS, ImageSet, load
+from datadam_lite.data import ImageSet, load
+from datadam_lite.datasets import DATASETS
 from datadam_lite.distill import Distiller, distill
 from datadam_lite.errors import DataDamError
 from datadam_lite.evaluate import PROTOCOLS, Protocol, accuracy, cross_architecture, evaluate, train_network

@@ -14,7 +14,8 @@ from datadam_lite.checkpoint import checkpoint_exists, discard_checkpoint
 from datadam_lite.cli_evaluate import cross_architecture_command, evaluate_command
 from datadam_lite.cli_sets import convert_command, coreset_command, show_command
 from datadam_lite.config import Config
-from datadam_lite.data import DATASETS, load
+from datadam_lite.data import load
+from datadam_lite.datasets import DATASETS
 from datadam_lite.errors import DataDamError
 from datadam_lite.files import replacing
 from datadam_lite.recipes import RECIPES, Recipe, recipe

@@ -146,6 +146,7 @@ def load(
     >>> len(train), len(test), train.shape
     (1297, 500, (1, 8, 8))
     """
+    from datadam_lite.datasets import DATASETS
     from datadam_lite.imagefolder import load_imagefolder
 
     options = {key: value for key, value in {"size": size, "resize": resize}.items() if value is not None}
@@ -161,6 +162,3 @@ def load(
             "Check the path for a spelling mistake."
         )
     return known(str(name), DATASETS, "data set (and no such folder)")
-
-
-from datadam_lite.datasets import DATASETS  # noqa: E402  the table is made of the image sets above

@@ -21,6 +21,7 @@ from datadam_lite.foreign_files import find, is_safetensors, raw, tensors
 from datadam_lite.foreign_labels import class_numbers, counts, in_class_order, kind, of_folders
 from datadam_lite.foreign_space import certain, field_constants, spread, state
 from datadam_lite.foreign_weights import read_network
+from datadam_lite.initial import reexpress
 from datadam_lite.preprocess import Preprocess
 from datadam_lite.synthetic import SyntheticSet
 
@@ -171,7 +172,8 @@ def into(chosen: SyntheticSet, preprocess: Preprocess) -> SyntheticSet:
     >>> torch.allclose(moved.images, SyntheticSet.from_real(train, rows, other).images, atol=1e-4)
     True
     """
-    return replace(chosen, images=preprocess.enter(chosen.preprocess.invert(chosen.images)), preprocess=preprocess)
+    images = reexpress(chosen.images, chosen.preprocess, preprocess)
+    return replace(chosen, images=images, preprocess=preprocess)
 
 
 def describe(path: str | Path) -> str:

@@ -17,8 +17,7 @@ from samples import contents, zipped
 from datadam_lite import RECIPES, Distiller, SyntheticSet, distill, load
 from datadam_lite.cli import COMMANDS
 from datadam_lite.cli_options import THEIRS
-from datadam_lite.data import DATASETS
-from datadam_lite.datasets import verify
+from datadam_lite.datasets import DATASETS, verify
 from datadam_lite.sources import describe
 
 QUICK = ["--set", "width=4", "--set", "real_batch=2", "--set", "iterations=3"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from datadam_lite import DataDamError, recipe
-from datadam_lite.data import DATASETS
+from datadam_lite.datasets import DATASETS
 from datadam_lite.profiles import PROFILES, use_profile
 from datadam_lite.progress import bar, watched
 
