@@ -13,12 +13,13 @@ from datadam_lite.data import ImageSet, load
 from datadam_lite.datasets import DATASETS
 from datadam_lite.distill import Distiller, distill
 from datadam_lite.errors import DataDamError
-from datadam_lite.evaluate import PROTOCOLS, Protocol, accuracy, cross_architecture, evaluate, train_network
+from datadam_lite.evaluate import accuracy, cross_architecture, evaluate, train_network, train_networks
 from datadam_lite.mmd import KERNELS, mmd
 from datadam_lite.networks import NETWORKS, ConvNet, Features, reset
 from datadam_lite.objectives import Term, class_vectors, matching_loss
 from datadam_lite.preprocess import Preprocess
 from datadam_lite.profiles import Profile, use_profile
+from datadam_lite.protocol import PROTOCOLS, Protocol
 from datadam_lite.recipes import RECIPES, Recipe, objective, recipe
 from datadam_lite.report import Report
 from datadam_lite.seeding import generator
@@ -30,6 +31,7 @@ __all__ = [
     "Distiller", "Features", "ImageSet", "Preprocess", "Profile", "Protocol", "Recipe", "Report", "Settings",
     "SyntheticSet", "Term", "accuracy", "channel", "class_vectors", "cross_architecture", "distill", "evaluate",
     "farthest_first", "forgetting", "generator", "herding", "k_center", "k_means", "load", "matching_loss",
-    "mmd", "objective", "random", "recipe", "reset", "select", "spatial", "train_network", "use_profile",
+    "mmd", "objective", "random", "recipe", "reset", "select", "spatial", "train_network", "train_networks",
+    "use_profile",
 ]  # fmt: skip
 __version__ = "0.1.0"

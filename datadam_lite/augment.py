@@ -81,6 +81,10 @@ class Draw(NamedTuple):
     operation: Int64[Tensor, " g"]
     uniforms: Float[Tensor, "g 3"]
 
+    def rows(self, some: slice) -> "Draw":
+        """Return some of the rows."""
+        return Draw(self.strategy, self.operation[some], self.uniforms[some])
+
 
 def operations(strategy: str, *, mirror: bool = True) -> tuple[str, ...]:
     """Split a strategy string; without `mirror` flips are dropped (a mirrored 2 is no 2).
@@ -97,12 +101,12 @@ def operations(strategy: str, *, mirror: bool = True) -> tuple[str, ...]:
 
 
 def draw(strategy: tuple[str, ...], rows: int, generator: torch.Generator, *, one_operation: bool) -> Draw:
-    """Draw `rows` rows; with `one_operation` they share the operation and differ in parameters."""
-    device = generator.device
-    operation = torch.randint(
-        len(strategy), (1 if one_operation else rows,), generator=generator, device=device
-    ).expand(rows)
-    return Draw(strategy, operation, torch.rand(rows, 3, generator=generator, device=device))
+    """Draw `rows` rows; with `one_operation` they share the operation and differ in parameters.
+
+    generator: on the CPU, so that a GPU sees the same draws, and nothing waits for it to find out what was drawn.
+    """
+    operation = torch.randint(len(strategy), (1 if one_operation else rows,), generator=generator).expand(rows)
+    return Draw(strategy, operation, torch.rand(rows, 3, generator=generator))
 
 
 def augment(x: Images, drawn: Draw) -> Images:
@@ -119,12 +123,12 @@ def augment(x: Images, drawn: Draw) -> Images:
     if left_over or not n:
         raise DataDamError(f"expected a multiple of {len(drawn.operation)} images, one group a row; received {len(x)}.")
     operation = drawn.operation.repeat_interleave(n)  # (B,)
-    uniforms = drawn.uniforms.repeat_interleave(n, 0).to(x.dtype)  # (B, 3)
     order = operation.argsort(stable=True)
     sizes = operation.bincount(minlength=len(drawn.strategy)).tolist()
-    parts = zip(drawn.strategy, x[order].split(sizes), uniforms[order].split(sizes), strict=True)
-    changed = [OPERATIONS[name](part, u) for name, part, u in parts if len(part)]
-    return torch.cat(changed)[order.argsort()]
+    uniforms = drawn.uniforms.repeat_interleave(n, 0)[order].to(x.device, x.dtype, non_blocking=True)  # (B, 3)
+    there, back = order.to(x.device, non_blocking=True), order.argsort().to(x.device, non_blocking=True)
+    parts = zip(drawn.strategy, x[there].split(sizes), uniforms.split(sizes), strict=True)
+    return torch.cat([OPERATIONS[name](part, u) for name, part, u in parts if len(part)])[back]
 
 
 def _integer(u: Tensor, count: int) -> Tensor:

@@ -16,9 +16,11 @@ from datadam_lite.cli_sets import convert_command, coreset_command, show_command
 from datadam_lite.config import Config
 from datadam_lite.data import load
 from datadam_lite.datasets import DATASETS
+from datadam_lite.distributed import Ended, joined, rank
 from datadam_lite.errors import DataDamError
 from datadam_lite.files import replacing
 from datadam_lite.recipes import RECIPES, Recipe, recipe
+from datadam_lite.synthetic import SyntheticSet
 
 app = typer.Typer(
     help="Distil a data set into a handful of images that train a network well: DM, DataDAM and ATOM.",
@@ -79,21 +81,30 @@ def distill_command(
     checkpoint_every: Annotated[
         int | None, typer.Option(help="Iterations between checkpoints.", show_default="100")
     ] = None,
+    chunk: Annotated[int | None, typer.Option(help=option.CHUNK, show_default="as many as fit")] = None,
+    cuda_graphs: Annotated[
+        bool | None, typer.Option("--cuda-graphs/--no-cuda-graphs", help=option.CUDA_GRAPHS, show_default="no")
+    ] = None,
     overwrite: option.Overwrite = False,
 ):  # fmt: skip
-    """Distil a data set into one file. Interrupted? The same command goes on where it stopped."""
-    repeats = Path(f"{out}.json")
-    option.refuse_existing(out, repeats, overwrite=overwrite)
+    """Distil a data set into one file. Interrupted? The same command goes on where it stopped.
+
+    On several GPUs: torchrun --standalone --nproc-per-node 8 -m datadam_lite distill ...
+    """
+    option.refuse_existing(out, _repeats(out), overwrite=overwrite)
     if not (data or config):
         raise DataDamError("which data set? Give --data, or --config with the file of an earlier run.")
     run = Config.load(config) if config else Config(data)
-    how = _given(device=device, precision=precision, compile=compile, checkpoint_every=checkpoint_every)
+    how = _given(
+        device=device, precision=precision, compile=compile, checkpoint_every=checkpoint_every, chunk=chunk,
+        cuda_graphs=cuda_graphs,
+    )  # fmt: skip
     run = replace(
         run, **_given(data=data, root=root, size=size, resize=resize, mirror=mirror, ipc=ipc, seed=seed),
         recipe=recipe(method or run.recipe, **_changes(change or [])),
         settings=replace(run.settings, **how),
     )  # fmt: skip
-    _run(run, out, repeats)
+    _run(run, out)
 
 
 def _given(**options) -> dict:
@@ -101,20 +112,35 @@ def _given(**options) -> dict:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _run(run: Config, out: Path, repeats: Path) -> None:
-    checkpoint = Path(f"{out}.checkpoint")
+def _repeats(out: Path) -> Path:
+    return Path(f"{out}.json")
+
+
+def _checkpoint(out: Path) -> Path:
+    return Path(f"{out}.checkpoint")
+
+
+def _run(run: Config, out: Path) -> None:
+    checkpoint = _checkpoint(out)
     if checkpoint_exists(checkpoint):
         print(f"going on from {checkpoint}")
     try:
         distilled = run.run(checkpoint)
     except KeyboardInterrupt:
         start = checkpoint if checkpoint_exists(checkpoint) else "the beginning"
-        print(f"stopped; the same command goes on from {start}", file=sys.stderr)
+        if rank() == 0:
+            print(f"stopped; the same command goes on from {start}", file=sys.stderr)
         raise typer.Exit(130) from None
+    if rank() == 0:
+        _finish(run, distilled, out)
+
+
+def _finish(run: Config, distilled: SyntheticSet, out: Path) -> None:
+    repeats = _repeats(out)
     with replacing(repeats) as temporary:  # both files or neither
         temporary.write_text(run.to_json(), encoding="utf-8")
         distilled.save(out)
-    discard_checkpoint(checkpoint)
+    discard_checkpoint(_checkpoint(out))
     print(f"{out}: {len(distilled)} images, moved {distilled.provenance['moved']:.2f} (root mean square)")
     print(f"{repeats}: what was run; to repeat it: datadam distill --config {repeats} --out ANOTHER")
 
@@ -207,11 +233,11 @@ for _name, _command in COMMANDS.items():
 
 
 def main() -> None:
-    """Run the command line; bad input gives one sentence and exit status 2."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(f"datadam: {message}", file=sys.stderr)
+    """Run the command line; bad input gives one sentence and exit status 2, a run that can't go on 1."""
+    with warnings.catch_warnings(), joined() as say:
+        warnings.showwarning = lambda message, *_: say(f"datadam: {message}")
         try:
             app()
-        except DataDamError as error:
-            print(f"datadam: {error}", file=sys.stderr)
-            sys.exit(2)
+        except (DataDamError, Ended) as error:
+            say(f"datadam: {error}")
+            sys.exit(2 if isinstance(error, DataDamError) else 1)

@@ -13,12 +13,14 @@ from datadam_lite import cli_options as option
 from datadam_lite.cli_sets import card, read_set, show_card
 from datadam_lite.coresets import random
 from datadam_lite.data import ImageSet, load
+from datadam_lite.distributed import first_alone, rank
 from datadam_lite.errors import DataDamError, known, positive
-from datadam_lite.evaluate import PROTOCOLS, Protocol, accuracy, cross_architecture
+from datadam_lite.evaluate import accuracy, cross_architecture
 from datadam_lite.files import replacing
 from datadam_lite.foreign import read_network
 from datadam_lite.foreign_space import SPACES
 from datadam_lite.networks import NETWORKS
+from datadam_lite.protocol import PROTOCOLS, Protocol
 from datadam_lite.report import Report, table
 from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet
@@ -64,7 +66,8 @@ def evaluate_command(
     """
     option.refuse_existing(out, overwrite=overwrite, option="--json")
     settings = Settings(device, precision, compile)
-    train, test = load(data, root, size=size, resize=resize)
+    with first_alone():
+        train, test = load(data, root, size=size, resize=resize)
     if frozen:
         return _frozen(files, train, test, preprocessing, settings, out)
     reading = {"preprocessing": preprocessing, "labels": labels, "soft": soft, "entry": entry}
@@ -105,7 +108,8 @@ def cross_architecture_command(
     names = [name.strip() for name in architectures.split(",") if name.strip()]
     if not names:
         raise DataDamError(f"--architectures names no network; the known ones are {', '.join(NETWORKS)}.")
-    train, test = load(data, root, size=size, resize=resize)
+    with first_alone():
+        train, test = load(data, root, size=size, resize=resize)
     sets = [SyntheticSet.load(file) for file in files]
     chosen = _protocol(protocol, sets[0], epochs=epochs, width=width, norm=norm)
     trial = _Trial(chosen, names, networks, Settings(device, precision, compile))
@@ -141,6 +145,8 @@ def _evaluate(
 
 
 def _write(out: Path, record: dict) -> None:
+    if rank():
+        return
     with replacing(out) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 

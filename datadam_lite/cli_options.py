@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from datadam_lite.errors import DataDamError
-from datadam_lite.evaluate import PROTOCOLS
 from datadam_lite.foreign_space import SPACES
 from datadam_lite.layers import NORMS
+from datadam_lite.protocol import PROTOCOLS
 from datadam_lite.settings import PRECISIONS
 
 THEIRS = "Other people's files"  # heading in the help
@@ -40,6 +40,8 @@ Mirror = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; by default a GPU if there is one.")]
 PRECISION = f"Number format of the convolutions: {' or '.join(PRECISIONS)}."
 COMPILE = "Use torch.compile: slow start, fast steps."
+CHUNK = "Classes that go through the network at once: fewer take less memory."
+CUDA_GRAPHS = "With --compile on a GPU: launch a step as a whole."
 Precision = Annotated[str, typer.Option(help=PRECISION)]
 Compile = Annotated[bool, typer.Option("--compile", help=COMPILE)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from datadam_lite.data import load
 from datadam_lite.distill import distill
+from datadam_lite.distributed import first_alone
 from datadam_lite.errors import DataDamError, check_type, known
 from datadam_lite.recipes import RECIPES, Recipe, recipe
 from datadam_lite.settings import Settings
@@ -49,7 +50,8 @@ class Config:
         >>> Config("digits", recipe=recipe("dm", iterations=2, width=8, real_batch=8)).run().ipc
         1.0
         """
-        train, _ = load(self.data, self.root, size=self.size, resize=self.resize, mirror=self.mirror)
+        with first_alone():
+            train, _ = load(self.data, self.root, size=self.size, resize=self.resize, mirror=self.mirror)
         return distill(train, self.ipc, self.recipe, seed=self.seed, checkpoint=checkpoint, settings=self.settings)
 
     def to_json(self) -> str:

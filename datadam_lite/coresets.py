@@ -16,10 +16,11 @@ from torch.nn import functional as F
 
 from datadam_lite.data import ImageSet
 from datadam_lite.errors import known, positive
-from datadam_lite.evaluate import Protocol, train_network
+from datadam_lite.evaluate import train_network
 from datadam_lite.networks import build, reset
 from datadam_lite.preprocess import Preprocess
 from datadam_lite.progress import bar
+from datadam_lite.protocol import Protocol
 from datadam_lite.seeding import generator
 from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet
@@ -177,7 +178,7 @@ def _network(train: ImageSet, seed: int, *, width: int, epochs: int, settings: S
         return reset(network, generator(seed, "coreset network")).to(device)
     protocol = Protocol("coreset features", epochs=epochs, batch=BATCH, width=width)
     whole = SyntheticSet.from_real(train, torch.arange(len(train)), Preprocess.fit(train))
-    stream = generator(seed, "trained coreset network", device=device)
+    stream = generator(seed, "trained coreset network")
     return train_network(whole, stream, protocol=protocol, settings=settings)
 
 

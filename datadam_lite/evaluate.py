@@ -4,95 +4,29 @@ One fixed protocol for every method and baseline, and always the final iterate: 
 chosen by looking at the test set.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datadam_lite.augment import DSA, augment, draw, operations
+from datadam_lite.augment import Draw, augment, draw, operations
 from datadam_lite.data import ImageSet
-from datadam_lite.errors import DataDamError, check_type, known, positive
-from datadam_lite.networks import NETWORKS, NORMS, build, reset
+from datadam_lite.distributed import share, sum_over_ranks
+from datadam_lite.errors import DataDamError
+from datadam_lite.memory import fits
+from datadam_lite.networks import reset
 from datadam_lite.progress import bar
+from datadam_lite.protocol import Protocol
 from datadam_lite.report import Report
 from datadam_lite.seeding import generator
 from datadam_lite.settings import Settings
+from datadam_lite.stacked import Stacked, halved, has_dropout, networks_at_once
 from datadam_lite.synthetic import SyntheticSet
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How a network is trained on a small set; by default the field's protocol, with instance norm.
-
-    (DM's script has 1,001 epochs and drops the learning rate after the 502nd; here 1,000 and 500.)
-
-    SGD from learning rate `lr`, times `decay` after half of the epochs (or after `drop_after` of them, or after every
-    `decay_every`); cross-entropy on hard labels; DSA with one operation per batch and parameters per image.
-    width, depth and norm are the ConvNet's; other networks come as they are, with batch norm.
-    """
-
-    name: str = "fixed"
-    epochs: int = 1000
-    batch: int = 256
-    lr: float = 0.01
-    decay: float = 0.1
-    drop_after: int | None = None
-    decay_every: int | None = None
-    forget_momentum: bool = False  # when the learning rate drops
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    augmentation: str = DSA
-    network: str = "convnet"
-    width: int = 128
-    depth: int | None = None  # by resolution
-    norm: str = "instance"
-
-    def __post_init__(self):
-        for field in fields(self):
-            check_type(field.name, getattr(self, field.name), field.type)
-        numbers = ("epochs", "batch", "width", "lr", "decay", "drop_after", "decay_every", "depth")
-        positive(**{name: getattr(self, name) for name in numbers if getattr(self, name) is not None})
-        if self.drop_after is not None and (self.decay_every is not None or self.drop_after >= self.epochs):
-            raise DataDamError(
-                f"drop_after is {self.drop_after}: it must be less than the {self.epochs} epochs, and needs "
-                "decay_every to be None."
-            )
-        for name in ("momentum", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise DataDamError(f"{name} must not be negative; received {getattr(self, name)}.")
-        known(self.network, NETWORKS, "network")
-        known(self.norm, NORMS, "norm")
-
-    def drops(self) -> list[int]:
-        """Return the epochs, from 0, before which the learning rate drops.
-
-        >>> Protocol().drops(), Protocol(epochs=60, decay_every=15).drops()
-        ([500], [15, 30, 45])
-        """
-        if self.decay_every:
-            return list(range(self.decay_every, self.epochs, self.decay_every))
-        return [max(1, self.epochs // 2) if self.drop_after is None else self.drop_after]
-
-    def build(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
-        """Build the network this protocol trains."""
-        options = {"width": self.width, "depth": self.depth, "norm": self.norm} if self.network == "convnet" else {}
-        return build(self.network, shape, classes, **options)
-
-
-PROTOCOLS = {
-    "fixed": Protocol(),
-    # The released DataDAM script: 1,800 epochs mean 1,801; the learning rate drops after the 902nd, by a new optimiser
-    # that has no momentum yet; batch norm. (It also prints the best checkpoint on test data; nothing here does.)
-    "datadam_code": Protocol(
-        "datadam_code", epochs=1801, batch=64, drop_after=902, forget_momentum=True, norm="batch", depth=3
-    ),
-    # DataDAM's hyper-parameter table has this schedule, which its code does not. It prints no number of epochs: of
-    # these 1,000 the first 100 do nearly all the learning, so don't take its accuracy for the paper's.
-    "datadam_table": Protocol("datadam_table", decay=0.5, decay_every=15),
-}
 
 
 def train_network(
@@ -101,41 +35,87 @@ def train_network(
 ) -> nn.Module:
     """Train a fresh network on a set; return its final iterate, in evaluation mode.
 
-    generator: decides the network, the order of the images and the augmentation; it lives on the device to train
-    on, which without `settings` is the generator's.
+    generator: on the CPU, whatever the device of `settings`; decides the network, the order of the images and the
+    augmentation.
 
-    Raises: DataDamError if `settings` asks for another device than the generator's.
+    >>> from datadam_lite.coresets import random
+    >>> from datadam_lite.data import load
+    >>> from datadam_lite.preprocess import Preprocess
+    >>> train, _ = load("digits")
+    >>> chosen = SyntheticSet.from_real(train, random(train, 1), Preprocess.fit(train))
+    >>> train_network(chosen, generator(0, "example"), protocol=Protocol(epochs=2, width=8)).training
+    False
     """
-    protocol, settings = protocol or Protocol(), settings or Settings(device=str(generator.device))
-    device = settings.torch_device()
-    if device.type != generator.device.type:
-        raise DataDamError(f"expected a generator on {device.type}; received one on {generator.device.type}.")
+    return train_networks(chosen, [generator], protocol=protocol, settings=settings)[0]
+
+
+def train_networks(
+    chosen: SyntheticSet, generators: Sequence[torch.Generator], *,
+    protocol: Protocol | None = None, settings: Settings | None = None,
+) -> list[nn.Module]:
+    """Train N fresh networks on a set at once, each as `train_network` would train it with its generator alone.
+
+    The results agree to rounding. Networks with dropout are trained one by one: all of them at once would draw
+    other numbers.
+
+    >>> from datadam_lite.coresets import random
+    >>> from datadam_lite.data import load
+    >>> from datadam_lite.preprocess import Preprocess
+    >>> train, _ = load("digits")
+    >>> chosen = SyntheticSet.from_real(train, random(train, 1), Preprocess.fit(train))
+    >>> streams = [generator(0, "example", j) for j in range(3)]
+    >>> len(train_networks(chosen, streams, protocol=Protocol(epochs=2, width=8)))
+    3
+    """
+    protocol, settings = protocol or Protocol(), settings or Settings()
+    settings.prepare()
+    device, n = settings.torch_device(), len(generators)
     images, labels = chosen.images.to(device), chosen.labels.to(device)
-    network = reset(protocol.build(tuple(images.shape[1:]), len(chosen.classes)).to(device), generator)
-    optimizer = torch.optim.SGD(
-        network.parameters(), protocol.lr, protocol.momentum, weight_decay=protocol.weight_decay
-    )
-    drops = protocol.drops()
-    strategy = operations(protocol.augmentation, mirror=chosen.mirror)
-    forward = torch.compile(network) if settings.compile else network
+    networks = [protocol.build(tuple(images.shape[1:]), len(chosen.classes)) for _ in generators]
+    if n > 1 and has_dropout(networks[0]):
+        return [train_network(chosen, stream, protocol=protocol, settings=settings) for stream in generators]
+    for network, stream in zip(networks, generators, strict=True):
+        reset(network, stream).to(device)  # drawn on the CPU: the same networks on a GPU
+    stacked = Stacked(networks)
+    weights = list(stacked.weights.values())
+    optimizer = torch.optim.SGD(weights, protocol.lr, protocol.momentum, weight_decay=protocol.weight_decay)
+    drops, strategy = protocol.drops(), operations(protocol.augmentation, mirror=chosen.mirror)
+    forward, scale = settings.compiled(stacked.logits), settings.gradient_scale()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(generator.initial_seed())  # a transformer's dropout draws from the global stream
+        torch.manual_seed(generators[0].initial_seed())  # a transformer's dropout draws from the global stream
         for epoch in range(protocol.epochs):
             if epoch in drops:
                 optimizer.param_groups[0]["lr"] *= protocol.decay
                 if protocol.forget_momentum:
                     optimizer.state.clear()
-            order = torch.randperm(len(images), generator=generator, device=device)
-            for rows in order.split(protocol.batch):
-                x = images[rows]
+            orders = torch.stack([torch.randperm(len(images), generator=stream) for stream in generators])
+            for part in orders.to(device, non_blocking=True).split(protocol.batch, 1):  # (N, B)
+                rows = part.flatten()
+                x = images[rows]  # (N*B, C, H, W), network by network
                 if strategy:
-                    x = augment(x, draw(strategy, len(x), generator, one_operation=True))
+                    x = augment(x, _draw(strategy, part.shape[1], generators))
                 with settings.autocast():
-                    loss = F.cross_entropy(forward(x).logits.float(), labels[rows])
+                    logits = forward(x).float()  # (N*B, K)
+                # N times the mean over all images is the sum of the networks' means: no gradient sees another network
+                loss = n * F.cross_entropy(logits, labels[rows])
                 optimizer.zero_grad()
-                loss.backward()
+                (scale * loss).backward()
+                _unscale(weights, scale)
                 optimizer.step()
-    return network.eval()
+    return [network.eval() for network in stacked.unstack()]
+
+
+def _draw(strategy: tuple[str, ...], batch: int, generators: Sequence[torch.Generator]) -> Draw:
+    """Return a row for every image: those of a network share the operation and differ in parameters."""
+    drawn = [draw(strategy, batch, stream, one_operation=True) for stream in generators]
+    return Draw(strategy, torch.cat([d.operation for d in drawn]), torch.cat([d.uniforms for d in drawn]))
+
+
+def _unscale(weights: Sequence[Tensor], scale: float) -> None:
+    """Take the factor out of the gradients; those too large for float16 count as zero, for this one step."""
+    if scale != 1:
+        for weight in weights:
+            weight.grad.div_(scale).nan_to_num_(0, 0, 0)
 
 
 @torch.no_grad()
@@ -144,8 +124,8 @@ def accuracy(
 ) -> float:
     """Percentage of images whose largest logit is their label."""
     device = next(network.parameters()).device
-    predicted = [network(part.to(device)).logits.argmax(1).cpu() for part in images.split(500)]
-    return 100 * (torch.cat(predicted) == labels).float().mean().item()
+    predicted = [network(part.to(device)).logits.argmax(1) for part in images.split(500)]
+    return 100 * (torch.cat(predicted).cpu() == labels).float().mean().item()
 
 
 def evaluate(
@@ -165,23 +145,59 @@ def evaluate(
     1
     """
     sets = [sets] if isinstance(sets, SyntheticSet) else list(sets)
-    protocol, settings = protocol or Protocol(), settings or Settings()
     if networks < 1 or not sets:
         raise DataDamError(f"expected at least one set and one network; received {len(sets)} and {networks}.")
     for chosen in sets:
         _check_fit(chosen, test)  # all of them, before any is trained on
-    rows = []
-    with bar(total=len(sets) * networks, desc="evaluating", unit="network") as progress:
-        for i, chosen in enumerate(sets):
-            test_images = chosen.preprocess.apply(test.images)
-            row = []
-            for j in range(networks):
-                stream = generator(seed, "evaluation", i, j, device=settings.torch_device())
-                network = train_network(chosen, stream, protocol=protocol, settings=settings)
-                row.append(accuracy(network, test_images, test.labels))
+    tasks = [(i, j) for i in range(len(sets)) for j in range(networks)]
+    found = _measure(
+        share(tasks), sets, test=test, protocol=protocol or Protocol(), seed=seed, settings=settings or Settings()
+    )
+    percent = torch.tensor([found.get(task, 0.0) for task in tasks], dtype=torch.float64)  # 0: of another process
+    return Report(sum_over_ranks(percent).unflatten(0, (len(sets), networks)).tolist())
+
+
+def _measure(
+    tasks: Sequence[tuple[int, int]], sets: Sequence[SyntheticSet], *,
+    test: ImageSet, protocol: Protocol, seed: int, settings: Settings,
+) -> dict[tuple[int, int], float]:
+    """Return the accuracy of every task (i, j): network j on set i, whose random numbers depend on (seed, i, j) alone.
+
+    tasks: some or all, or none, those of a set next to each other.
+    """
+    found = {}
+    with bar(total=len(tasks), desc="evaluating", unit="network") as progress:
+        for i, group in groupby(tasks, lambda task: task[0]):
+            of_set, test_images = list(group), sets[i].preprocess.apply(test.images)
+            if fits(test_images.nbytes, settings.torch_device()):
+                test_images = test_images.to(settings.torch_device())
+            streams = [(seed, "evaluation", *task) for task in of_set]
+            trained = _train_in_groups(sets[i], streams, protocol=protocol, settings=settings)
+            for task, network in zip(of_set, trained, strict=True):
+                found[task] = accuracy(network, test_images, test.labels)
                 progress.update()
-            rows.append(row)
-    return Report(rows)
+    return found
+
+
+def _train_in_groups(
+    chosen: SyntheticSet, streams: Sequence[tuple], *, protocol: Protocol, settings: Settings
+) -> Iterator[nn.Module]:
+    """Train a network for every named stream, as many at once as fit; if memory runs out, half as many from then on."""
+    device, left = settings.torch_device(), list(streams)
+    batch = chosen.images[: protocol.batch].to(device)
+    network = protocol.build(tuple(batch.shape[1:]), len(chosen.classes)).to(device)
+    at_once = networks_at_once(network, batch, settings)
+    while left:
+        group = [generator(*names) for names in left[:at_once]]
+        try:
+            networks = train_networks(chosen, group, protocol=protocol, settings=settings)
+        except torch.OutOfMemoryError as error:
+            networks, at_once = [], halved(len(group), error)
+        if not networks:
+            torch.cuda.empty_cache()  # here, where the error holds no tensors any more
+            warnings.warn(f"out of memory on {device}; going on with {at_once} networks at once", stacklevel=2)
+        yield from networks
+        left = left[len(networks) :]
 
 
 def cross_architecture(

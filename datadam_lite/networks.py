@@ -125,6 +125,15 @@ def reset(network: nn.Module, generator: torch.Generator, weights: str = "unifor
     return network
 
 
+def averages_over_batch(network: nn.Module) -> bool:
+    """Whether the network, in training mode, sees an image differently beside other images: batch norm does.
+
+    >>> averages_over_batch(ConvNet((1, 8, 8), 10, norm="batch")), averages_over_batch(ConvNet((1, 8, 8), 10))
+    (True, False)
+    """
+    return any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
+
+
 NETWORKS = {"convnet": ConvNet, "alexnet": alexnet, "vgg11": vgg11, "resnet18": ResNet18, "vit": ViT}
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from datadam_lite.errors import known
-from datadam_lite.evaluate import Protocol
+from datadam_lite.protocol import Protocol
 
 
 @dataclass(frozen=True)

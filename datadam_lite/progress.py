@@ -5,10 +5,12 @@ import sys
 
 from tqdm.auto import tqdm
 
+from datadam_lite.distributed import rank
+
 
 def watched() -> bool:
-    """Whether a bar would be seen: a terminal or a notebook, unless TQDM_DISABLE is set."""
-    if os.environ.get("TQDM_DISABLE", "") not in ("", "0"):
+    """Whether a bar would be seen: a terminal or a notebook, unless TQDM_DISABLE is set. Of several processes, one."""
+    if rank() or os.environ.get("TQDM_DISABLE", "") not in ("", "0"):
         return False
     return sys.stderr.isatty() or "ipykernel" in sys.modules
 

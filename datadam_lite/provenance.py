@@ -15,7 +15,8 @@ import torch
 
 METHOD = (  # the files whose text decides what a run computes
     "data", "datasets", "readers", "imagefolder", "preprocess", "seeding", "layers", "backbones", "networks", "augment",
-    "attention", "mmd", "objectives", "coresets", "initial", "recipes", "synthetic", "distill", "evaluate", "report",
+    "attention", "mmd", "objectives", "coresets", "initial", "recipes", "chunks", "synthetic", "distill", "protocol",
+    "stacked", "evaluate", "report",
 )  # fmt: skip
 
 

@@ -56,6 +56,7 @@ class Recipe:
     width: int = 128
     depth: int | None = None  # None: 3 up to 32 pixels, 4 at 64, 5 at 128
     norm: str = "instance"
+    norm_classes: int | None = None  # classes that batch norm averages over together; None: all
     activation: str = "relu"
     pooling: str = "avg"
     weights: str = "uniform"  # their distribution: PyTorch's default, or He's "normal"
@@ -80,7 +81,7 @@ class Recipe:
         check_init(self.init)
 
     def _check_numbers(self):
-        optional = ("synthetic_batch", "image_lr", "depth")
+        optional = ("synthetic_batch", "image_lr", "depth", "norm_classes")
         for field in ("iterations", "real_batch", "loss_scale", "power", "width", "zca_eps", *optional):
             value = getattr(self, field)
             if not (field in optional and value is None):
@@ -106,6 +107,8 @@ class Recipe:
                 f"attention_weights needs one number for each of the {len(self.attention)} attentions; "
                 f"received {len(self.attention_weights)}."
             )
+        if self.norm_classes is not None and self.norm != "batch":
+            raise DataDamError(f"norm_classes needs the norm batch; received the norm {self.norm}: leave it out.")
         for field in CONVNET:
             if field not in self.network_options() and getattr(self, field) != DEFAULT[field]:
                 raise DataDamError(f"{self.network} has no {field}; leave it at {DEFAULT[field]}, or use the convnet.")

@@ -35,6 +35,7 @@ DATADAM = {
     "width": f"{PAPER}, section 4.1",
     "depth": f"{PAPER}, section 4.1: 3, 4 and 5 blocks at 32, 64 and 128 pixels",
     "norm": f"{PAPER}, section 4.1, and {TABLE}",
+    "norm_classes": f"{CODE}: batch norm averages over all classes",
     "activation": TABLE,
     "pooling": f"{CODE}: 2x2 (the paper writes 3x3, stride 2: avg3)",
     "weights": f"{TABLE} and {CODE}: uniform (the text cites He's normal)",

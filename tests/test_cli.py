@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import pytest
 from regenerate import ROOT
 from samples import contents, zipped
 
-from datadam_lite import RECIPES, Distiller, SyntheticSet, distill, load
+from datadam_lite import RECIPES, Distiller, Settings, SyntheticSet, distill, load
 from datadam_lite.cli import COMMANDS
 from datadam_lite.cli_options import THEIRS
 from datadam_lite.datasets import DATASETS, verify
@@ -103,7 +104,7 @@ def test_options_beside_a_configuration_change_it(cli, here, pets):
     assert (done.status, done.err) == (0, "")
     written = json.loads((here / "distilled.safetensors.json").read_text())
     assert (written["data"], written["ipc"], written["seed"]) == (str(pets), 2, 0)
-    assert written["settings"] == {"device": None, "precision": "float32", "compile": False, "checkpoint_every": 1}
+    assert written["settings"] == asdict(Settings(checkpoint_every=1))
     recipe = written["recipe"]
     assert (recipe["name"], recipe["width"], recipe["real_batch"], recipe["iterations"]) == ("dm", 4, 2, 2)
     cli("distill", "--config", "run.json", "--data", pets, "--recipe", "datadam", *QUICK, "--out", "b")
@@ -291,7 +292,7 @@ BAD = {
     "real batch too large": (["--set", "real_batch=4"], "real_batch"),
     "images too small": (["--set", "depth=4"], "4 blocks halve 8x8 pixels to nothing; use a depth of at most 3"),
     "one block": (["--set", "depth=1"], "depth"),
-    "no checkpoints": (["--checkpoint-every", 0], "checkpoint_every must be at least 1; received 0"),
+    "no checkpoints": (["--checkpoint-every", 0], "checkpoint_every must be positive; received 0"),
     "too fast": (["--set", "image_lr=1e38", "--set", "loss_scale=1e6"], "Try a smaller image_lr or loss_scale"),
     "out is a folder": (["--out", "."], "exists; choose another --out"),
     "out is in a file": (["--out", "set.safetensors/x"], "could not write set.safetensors/x"),

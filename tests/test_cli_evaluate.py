@@ -8,9 +8,9 @@ import torch
 from samples import contents, small
 
 from datadam_lite import Preprocess, Report, SyntheticSet, accuracy, distill, evaluate, load, random
-from datadam_lite.evaluate import PROTOCOLS, Protocol
 from datadam_lite.foreign_space import SPACES
 from datadam_lite.networks import build
+from datadam_lite.protocol import PROTOCOLS, Protocol
 
 module = import_module("datadam_lite.cli_evaluate")
 

@@ -29,7 +29,7 @@ from datadam_lite import (
 )
 from datadam_lite import recipe as recipe_
 from datadam_lite.augment import OPERATIONS, draw
-from datadam_lite.evaluate import Protocol
+from datadam_lite.protocol import Protocol
 
 module = import_module("datadam_lite.distill")  # `datadam_lite.distill` is the function
 
@@ -136,14 +136,13 @@ def test_iterations_and_seeds_differ_in_network_batch_and_augmentation(monkeypat
 
 def rows_of(distiller, iteration):
     """Which of the distiller's images a synthetic batch consists of."""
-    batch = distiller.synthetic_batch(iteration).detach()
-    return [int((distiller.images.detach() == image).flatten(1).all(1).nonzero().squeeze()) for image in batch]
+    return distiller.synthetic_rows(iteration).flatten().tolist()
 
 
 @pytest.mark.parametrize("size", [None, 4, 7])
 def test_by_default_all_images_take_part(size):
     distiller = distiller_(4, synthetic_batch=size)
-    assert distiller.synthetic_batch(1) is distiller.images
+    assert rows_of(distiller, 1) == list(range(12))
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -372,14 +371,14 @@ class Stopped(Exception):
 def stopping_at(monkeypatch, iteration, reason=Stopped):
     """Every Distiller stops before this iteration."""
     with monkeypatch.context() as patch:
-        loss = Distiller.loss
+        draw = Distiller.draw
 
         def stop(self, i):
             if i == iteration:
                 raise reason
-            return loss(self, i)
+            return draw(self, i)
 
-        patch.setattr(Distiller, "loss", stop)
+        patch.setattr(Distiller, "draw", stop)
         yield
 
 
@@ -579,7 +578,7 @@ def test_images_that_are_not_finite_reach_neither_checkpoint_nor_result(tmp_path
     ("options", "message"),
     [
         ({"precision": "float8"}, r"unknown precision 'float8'; the known ones are float32, bfloat16"),
-        ({"checkpoint_every": 0}, r"checkpoint_every must be at least 1; received 0"),
+        ({"checkpoint_every": 0}, r"checkpoint_every must be positive; received 0"),
         ({"device": "gpu"}, r"device 'gpu'"),
     ],
 )

@@ -4,6 +4,7 @@ import math
 import statistics
 from dataclasses import replace
 from importlib import import_module
+from shutil import which
 
 import pytest
 import torch
@@ -31,7 +32,10 @@ from datadam_lite import (
     reset,
     train_network,
 )
+from datadam_lite.evaluate import train_networks
 from datadam_lite.report import table
+from datadam_lite.settings import Settings
+from datadam_lite.stacked import Stacked, bytes_of_step, networks_at_once
 
 module = import_module("datadam_lite.evaluate")  # `datadam_lite.evaluate` is the function
 
@@ -243,6 +247,224 @@ def test_what_may_not_be_mirrored_is_not():
     assert mixed < 80
 
 
+# ---- several networks at once
+
+
+def streams(n=3):
+    return [generator(0, "several", j) for j in range(n)]
+
+
+def agree(many, alone, **tolerance):
+    assert len(many) == len(alone)
+    for a, b in zip(many, alone, strict=True):
+        assert not a.training
+        for (name, x), y in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
+            torch.testing.assert_close(x, y, **tolerance, msg=lambda text, name=name: f"{name}: {text}")
+
+
+SEVERAL = {
+    "the default": {},
+    "more than one batch": {"batch": 4},
+    "no augmentation": {"augmentation": ""},
+    "momentum lost": {"batch": 4, "forget_momentum": True, "weight_decay": 0.1},
+    "several drops": {"epochs": 5, "decay_every": 2},
+}
+
+
+@pytest.mark.parametrize("case", SEVERAL)
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_several_networks_at_once_are_each_as_if_alone(case, norm):
+    """Weights, and under batch norm the running statistics; each has its own start, order and augmentation."""
+    chosen, protocol = real(toy()), protocol_(**{"epochs": 4, "lr": 0.05, "norm": norm} | SEVERAL[case])
+    many = train_networks(chosen, streams(), protocol=protocol)
+    alone = [train_network(chosen, stream, protocol=protocol) for stream in streams()]
+    agree(many, alone, rtol=1e-3, atol=1e-5)
+    assert not torch.allclose(many[0].head.weight, many[1].head.weight, atol=1e-2)
+
+
+def test_a_network_does_not_depend_on_those_beside_it():
+    chosen, protocol = real(toy()), protocol_(batch=4)
+    four, two = (train_networks(chosen, streams(n), protocol=protocol) for n in (4, 2))
+    agree(four[:2], two)
+
+
+def test_networks_with_dropout_are_trained_one_by_one():
+    """And are the same to the bit."""
+    chosen, protocol = real(toy()), protocol_(network="vit")
+    many = train_networks(chosen, streams(2), protocol=protocol)
+    agree(many, [train_network(chosen, stream, protocol=protocol) for stream in streams(2)], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("network", ["alexnet", "vgg11", "resnet18"])
+def test_other_networks_can_be_stacked_too(network):
+    networks = [reset(protocol_(network=network).build((3, 17, 17), 4), stream) for stream in streams(2)]
+    x = normal(2, 3, 3, 17, 17)
+    expected = torch.cat([one.train()(part).logits for one, part in zip(networks, x, strict=True)])
+    for one, stream in zip(networks, streams(2), strict=True):
+        reset(one, stream)  # the running statistics too
+    torch.testing.assert_close(Stacked(networks).logits(x.flatten(0, 1)), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("at_once", [2, 3, 8])
+def test_an_evaluation_is_the_same_however_many_are_trained_at_once(at_once):
+    sets, test = [real(toy(seed=seed)) for seed in (0, 1)], toy(30, seed=2)
+    one_by_one, grouped = (
+        evaluate(sets, test, networks=3, protocol=protocol_(), settings=Settings(device="cpu", networks_at_once=n))
+        for n in (1, at_once)
+    )
+    for a, b in zip(one_by_one.accuracies, grouped.accuracies, strict=True):
+        assert a == pytest.approx(b, abs=100 / 90 + 1e-3)  # one image at most
+
+
+def sizes_of(monkeypatch, *, fail=lambda n: False, **options):
+    """How many networks each training of an evaluation takes at once; it runs out of memory if `fail` says so."""
+    sizes, train = [], module.train_networks
+
+    def noted(chosen, streams, **options):
+        sizes.append(len(streams))
+        if fail(len(streams)):
+            raise torch.OutOfMemoryError("out of memory")
+        return train(chosen, streams, **options)
+
+    monkeypatch.setattr(module, "train_networks", noted)
+    settings = Settings(device="cpu", **options)
+    return sizes, evaluate(real(toy()), toy(30, seed=1), networks=7, protocol=protocol_(), settings=settings)
+
+
+def test_on_a_cpu_one_network_is_trained_at_a_time(monkeypatch):
+    assert sizes_of(monkeypatch)[0] == [1] * 7
+
+
+def test_as_many_as_asked_for_are_trained_at_once(monkeypatch):
+    assert sizes_of(monkeypatch, networks_at_once=3)[0] == [3, 3, 1]
+
+
+def test_half_as_many_where_memory_runs_out(monkeypatch):
+    """And no random number is lost by it."""
+    expected = sizes_of(monkeypatch)[1]
+    with pytest.warns(UserWarning, match="^out of memory on cpu; going on with 2 networks at once$"):
+        sizes, report = sizes_of(monkeypatch, fail=lambda n: n > 2, networks_at_once=5)
+    assert sizes == [5, 2, 2, 2, 1]
+    assert report.accuracies[0] == pytest.approx(expected.accuracies[0], abs=100 / 90 + 1e-3)
+
+
+def test_memory_that_runs_out_in_the_middle_of_a_training(monkeypatch):
+    """After some draws, that is."""
+    chosen, test, step, left = real(toy()), toy(30, seed=1), torch.optim.SGD.step, [3]
+
+    def fails_once(self):
+        left[0] -= 1
+        if left[0] == 0:
+            raise torch.OutOfMemoryError("out of memory")
+        return step(self)
+
+    options = {"networks": 4, "protocol": protocol_(epochs=4)}
+    expected = evaluate(chosen, test, settings=Settings(device="cpu", networks_at_once=2), **options)
+    monkeypatch.setattr(torch.optim.SGD, "step", fails_once)
+    with pytest.warns(UserWarning, match="going on with 2 networks at once"):
+        found = evaluate(chosen, test, settings=Settings(device="cpu", networks_at_once=4), **options)
+    assert found == expected
+
+
+def test_memory_too_small_for_a_single_network(monkeypatch):
+    message = "out of memory with a single network: use a protocol of a smaller batch or width"
+    with pytest.warns(UserWarning, match="with 1 net"), pytest.raises(DataDamError, match=message):
+        sizes_of(monkeypatch, fail=lambda n: True, networks_at_once=2)
+
+
+def test_on_a_gpu_as_many_are_trained_at_once_as_fit(monkeypatch):
+    network, batch, settings = ConvNet((3, 8, 8), 3, width=4), torch.zeros(5, 3, 8, 8), Settings(device="cpu")
+    step = 12 * (5 * 4 * 8 * 8 * 4) + 3 * 4 * sum(w.numel() for w in network.parameters())  # maps; weights
+    assert bytes_of_step(network, batch) == step
+    network, batch = network.to("meta"), batch.to("meta")  # no GPU, but no CPU either
+    for budget, expected in ((4 * step, 4), (4 * step - 1, 3), (1, 1)):
+        monkeypatch.setattr("datadam_lite.stacked.budget", lambda device, budget=budget: budget)
+        assert networks_at_once(network, batch, settings) == expected
+
+
+def test_where_there_is_dropout_one_is_trained_at_a_time():
+    network, batch = protocol_(network="vit").build((3, 8, 8), 3).to("meta"), torch.zeros(5, 3, 8, 8, device="meta")
+    assert networks_at_once(network, batch, Settings(device="cpu", networks_at_once=7)) == 1
+    assert networks_at_once(network, batch, Settings(device="cpu")) == 1
+
+
+def test_the_global_stream_is_as_it_was():
+    before = torch.get_rng_state()
+    train_networks(real(toy()), streams(), protocol=protocol_())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (which("c++") or which("g++") or which("clang++")), reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("n", "norm"), [(1, "instance"), (3, "instance"), (3, "batch")])
+def test_compiled_is_the_same_as_eager(n, norm):
+    chosen, protocol = real(toy()), protocol_(batch=4, norm=norm)
+    compiled = train_networks(chosen, streams(n), protocol=protocol, settings=Settings(device="cpu", compile=True))
+    agree(compiled, train_networks(chosen, streams(n), protocol=protocol), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_a_gpu_draws_and_trains_the_same_networks(norm):
+    chosen, protocol = real(toy()), protocol_(norm=norm)
+    on_gpu, on_cpu = (
+        train_networks(chosen, streams(), protocol=protocol, settings=Settings(device)) for device in ("cuda", "cpu")
+    )
+    agree([network.cpu() for network in on_gpu], on_cpu, rtol=1e-2, atol=1e-3)
+
+
+# ---- precision
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_low_precision_gives_nearly_the_same_networks(digits, precision, n):
+    """Each weight moves as far as in float32, but for a tenth; and the scale of the loss is taken out again."""
+    chosen, protocol = real(digits[0]), protocol_(epochs=3, width=8)
+    start = reset(protocol.build((1, 8, 8), 10), streams()[0]).head.weight
+    exact, rough = (
+        train_networks(chosen, streams(n), protocol=protocol, settings=Settings("cpu", p))[0].head.weight
+        for p in ("float32", precision)
+    )
+    assert not torch.equal(exact, rough)
+    assert (rough - exact).norm() < 0.1 * (exact - start).norm()
+
+
+def test_accuracy_of_float16_is_that_of_float32(digits):
+    train, test = digits
+    chosen, protocol = real(train), protocol_(epochs=60, width=8, norm="batch", lr=0.03)
+    exact, rough = (
+        evaluate(chosen, test, networks=2, protocol=protocol, settings=Settings("cpu", precision)).mean
+        for precision in ("float32", "float16")
+    )
+    assert exact > 50
+    assert rough == pytest.approx(exact, abs=4)
+
+
+def test_the_scale_of_the_loss_is_on_the_gradients_and_then_off_again(monkeypatch):
+    chosen, protocol, largest, unscale = real(toy()), protocol_(epochs=1), [], module._unscale
+
+    def noted(weights, scale):
+        largest.append(max(w.grad.abs().max().item() for w in weights))
+        unscale(weights, scale)
+
+    monkeypatch.setattr(module, "_unscale", noted)
+    plain = train_network(chosen, generator(0, "test"), protocol=protocol)
+    monkeypatch.setattr(Settings, "gradient_scale", lambda self: 8.0)  # a power of two rounds nothing
+    scaled = train_network(chosen, generator(0, "test"), protocol=protocol)
+    assert largest[1] == 8 * largest[0]
+    agree([scaled], [plain], rtol=0, atol=0)
+
+
+def test_gradients_beyond_float16_count_as_zero_for_one_step():
+    weight = torch.zeros(4, requires_grad=True)
+    weight.grad = torch.tensor([math.inf, -math.inf, math.nan, 16.0])
+    module._unscale([weight], 8.0)
+    assert weight.grad.tolist() == [0, 0, 0, 2]
+
+
 # ---- testing
 
 
@@ -289,13 +511,13 @@ def test_the_test_set_is_looked_at_once_and_last(monkeypatch):
 
 
 def test_every_set_and_every_network_has_a_seed_of_its_own(monkeypatch):
-    seeds, train = [], module.train_network
+    seeds, train = [], module.train_networks
 
-    def noted(chosen, stream, **options):
-        seeds.append(stream.initial_seed())
-        return train(chosen, stream, **options)
+    def noted(chosen, streams, **options):
+        seeds.extend(stream.initial_seed() for stream in streams)
+        return train(chosen, streams, **options)
 
-    monkeypatch.setattr(module, "train_network", noted)
+    monkeypatch.setattr(module, "train_networks", noted)
     sets = [real(toy())] * 2
     first = evaluate(sets, toy(5, seed=1), networks=2, protocol=protocol_())
     assert len(set(seeds)) == 4
@@ -381,7 +603,7 @@ def test_cross_architecture_is_one_evaluation_after_another():
     ],
 )
 def test_an_architecture_that_cannot_be_built_says_so_before_any_is_trained(monkeypatch, architecture, message):
-    monkeypatch.setattr(module, "train_network", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(module, "train_networks", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(DataDamError, match=message):
         cross_architecture(real(toy()), toy(5, seed=1), ["convnet", architecture], networks=1, protocol=protocol_())
 
@@ -416,7 +638,7 @@ def test_sets_and_test_images_that_do_not_fit(test, message):
 
 
 def test_a_set_that_does_not_fit_says_so_before_any_is_trained_on(monkeypatch):
-    monkeypatch.setattr(module, "train_network", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(module, "train_networks", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(DataDamError, match=r"in 3 classes"):
         evaluate([real(toy()), real(toy(classes=4))], toy(5, seed=1), networks=1, protocol=protocol_())
 
@@ -465,8 +687,3 @@ def test_a_protocol_of_unknown_names(changes, message):
     with pytest.raises(DataDamError, match=message):
         protocol_(**changes)
 
-
-def test_a_generator_says_where_to_train(monkeypatch):
-    monkeypatch.setattr(module.Settings, "torch_device", lambda self: torch.device("cuda"))
-    with pytest.raises(DataDamError, match="expected a generator on cuda; received one on cpu"):
-        train_network(real(toy()), generator(0, "test"), protocol=protocol_())

@@ -99,7 +99,10 @@ def imported(name):
 
 def test_whatever_takes_part_in_a_run_is_in_the_fingerprint():
     """But for what computes nothing, and for settings, which have an entry of their own: numerics."""
-    nothing = {"checkpoint", "downloads", "errors", "files", "progress", "provenance", "settings"}
+    nothing = {
+        "checkpoint", "distributed", "downloads", "errors", "files", "memory",
+        "progress", "provenance", "settings",
+    }
     open_, seen = {"distill", "evaluate"}, set()
     while open_:
         name = open_.pop()

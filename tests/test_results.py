@@ -8,7 +8,7 @@ import torch
 from samples import contents
 
 from datadam_lite import DataDamError, Settings, results
-from datadam_lite.evaluate import Protocol
+from datadam_lite.protocol import Protocol
 from datadam_lite.results import names, pictures, published, read, record, row, source, table
 
 FIELDS = {"dataset", "method", "recipe", "ipc", "protocol", "scale", "n_sets", "n_networks", "mean", "std"}

@@ -20,10 +20,11 @@ from datadam_lite.coresets import CORESETS, select
 from datadam_lite.data import ImageSet, load
 from datadam_lite.distill import Distiller
 from datadam_lite.errors import known
-from datadam_lite.evaluate import PROTOCOLS, Protocol, evaluate
+from datadam_lite.evaluate import evaluate
 from datadam_lite.files import replacing
 from datadam_lite.preprocess import Preprocess
 from datadam_lite.progress import bar
+from datadam_lite.protocol import PROTOCOLS, Protocol
 from datadam_lite.provenance import code_of_files, code_sha256, hardware, versions
 from datadam_lite.recipes import recipe
 from datadam_lite.report import Report
@@ -52,6 +53,8 @@ class Run:
 
 SHORT = {"iterations": 2000, "real_batch": 64}  # what two processor cores do in minutes
 BOTH = ("fixed", "datadam_code")
+PRECISION = {"method": "datadam", "sets": 3, "networks": 3, "changes": SHORT | {"iterations": 600}}
+DIGITS = {"method": "datadam", "sets": 10, "networks": 2, "changes": {"iterations": 200, "width": 32}}
 
 RUNS = {
     "cifar10-ipc1-random": Run("random", sets=5, networks=2),
@@ -66,6 +69,11 @@ RUNS = {
     "cifar10-ipc1-sam": Run("datadam", changes=SHORT | {"lam": 0.0}),
     "cifar10-ipc1-atom": Run("atom", changes=SHORT),
     "cifar10-ipc1-atom_channel": Run("atom_channel", changes=SHORT),
+    # Is mixed precision as good? The same seeds in both.
+    "cifar10-ipc1-float32": Run(**PRECISION, settings=Settings(compile=True)),
+    "cifar10-ipc1-bfloat16": Run(**PRECISION),
+    "digits-ipc1-float32": Run(**DIGITS, settings=Settings(compile=True)),
+    "digits-ipc1-bfloat16": Run(**DIGITS),
 }
 
 
