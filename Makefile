@@ -7,7 +7,7 @@ QUICK := DATADAM_PROFILE=quick TQDM_DISABLE=1
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/sanitize.cfg
 COVERAGE := --cov=datadam_lite --cov-report=term:skip-covered --cov-fail-under=95
 
-.PHONY: all setup book demo notebooks test test-all clean help
+.PHONY: all setup book demo notebooks bench test test-all clean help
 .NOTPARALLEL:
 
 all: setup book demo  ## all a newcomer needs: setup, book, demo
@@ -38,6 +38,9 @@ demo: setup  ## distil scikit-learn's digits, compare with real images
 notebooks: setup  ## regenerate notebooks/ from book/chapters/
 	$(BIN)/python book/regenerate.py
 
+bench: setup  ## time steps and evaluations beside plain PyTorch; wants an idle machine
+	$(BIN)/python benchmarks/bench.py --out bench.json
+
 test: setup  ## all that continuous integration runs
 	@echo "== lint"
 	$(BIN)/ruff check .
@@ -50,7 +53,7 @@ test-all: test  ## the same and the tests that take minutes
 	$(BIN)/pytest -m slow tests
 
 clean:  ## remove what the other targets made
-	rm -rf .venv _build demo datadam_lite.egg-info .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv _build demo bench.json datadam_lite.egg-info .pytest_cache .ruff_cache .hypothesis .coverage
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1: /p' Makefile

@@ -16,12 +16,16 @@ from datadam_lite.networks import averages_over_batch
 from datadam_lite.recipes import Recipe
 
 
-def chunk_size(network: nn.Module, recipe: Recipe, shape: tuple[int, int, int], classes: int, ipc: int) -> int:
+def chunk_size(
+    network: nn.Module, recipe: Recipe, shape: tuple[int, int, int], classes: int, ipc: int, *, asked: int | None = None
+) -> int:
     """Return how many classes to take at once: those batch norm averages over, else as many as fit the budget.
 
     If several processes share the run, no more than leave a chunk for each.
 
-    network: on the device it will run on; shape: (C, H, W) of the images.
+    network: on the device it will run on; shape: (C, H, W) of the images; asked: at most so many, whatever fits.
+
+    Raises: DataDamError if what was asked for would change what batch norm computes.
 
     >>> from datadam_lite.networks import ConvNet
     >>> from datadam_lite.recipes import recipe
@@ -30,7 +34,11 @@ def chunk_size(network: nn.Module, recipe: Recipe, shape: tuple[int, int, int], 
     (1, 1)
     """
     if averages_over_batch(network):
-        return min(recipe.norm_classes or classes, classes)
+        together = min(recipe.norm_classes or classes, classes)
+        _check_asked(asked or together, together)
+        return together
+    if asked:
+        return even(classes, asked)
     fit = least_over_ranks(classes_at_once(network, shape, recipe.real_batch, ipc))
     return even(per_process(classes, ranks()), fit)
 
@@ -63,13 +71,12 @@ def slices(classes: int, chunk: int) -> list[slice]:
     return [slice(first, min(first + chunk, classes)) for first in range(0, classes, chunk)]
 
 
-def check_asked(asked: int, chunk: int, network: nn.Module) -> None:
-    """Raise DataDamError if the chunk that was asked for would change what batch norm computes."""
-    if averages_over_batch(network) and asked != chunk:
+def _check_asked(asked: int, together: int) -> None:
+    if asked != together:
         raise DataDamError(
-            f"batch norm averages over the {chunk} classes that go through the network together, so that chunk={asked} "
-            f"would change the result. If that is what you want, set the recipe's norm_classes={asked}; else leave "
-            "chunk out, or use the norm instance."
+            f"batch norm averages over the {together} classes that go through the network together, so that "
+            f"chunk={asked} would change the result. If that is what you want, set the recipe's norm_classes={asked}; "
+            "else leave chunk out, or use the norm instance."
         )
 
 

@@ -9,20 +9,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from datadam_lite import distributed
 from datadam_lite.augment import Draw, augment, draw, operations
 from datadam_lite.checkpoint import checkpoint_exists, load_checkpoint, save_checkpoint
-from datadam_lite.chunks import check_asked, check_work, chunk_size, even, halved, slices
+from datadam_lite.chunks import check_work, chunk_size, halved, slices
 from datadam_lite.data import ImageSet
-from datadam_lite.distributed import (
-    Ended,
-    divided,
-    exchange,
-    rank,
-    ranks,
-    require_same,
-    sum_over_ranks,
-    wait_for_all,
-)  # fmt: skip
 from datadam_lite.errors import DataDamError, check_type
 from datadam_lite.initial import file_sha256, start
 from datadam_lite.memory import fits
@@ -58,7 +49,7 @@ class Distiller:
 
     train: the real images; ipc: images per class; recipe: a name or a Recipe.
     After k steps `images` is a function of (train, recipe, seed, settings, k) and of nothing else.
-    If several processes share the run (see `distributed`), each steps the images of its own classes, `own`.
+    If several processes share the run (see `distributed`), each steps the images of its own classes.
 
     Raises: DataDamError if a class holds too few images, `settings.chunk` would change what batch norm computes,
     or there is not a chunk for every process.
@@ -87,11 +78,9 @@ class Distiller:
         network = build(recipe.network, train.shape, len(train.classes), **recipe.network_options())
         self.network = network.to(self.device).requires_grad_(False)
         self.class_vectors = self.settings.compiled(class_vectors)
-        chunk = chunk_size(self.network, recipe, train.shape, len(train.classes), ipc)
-        if self.settings.chunk:
-            check_asked(self.settings.chunk, chunk, self.network)
-            chunk = even(len(train.classes), self.settings.chunk)
-        self.divide(chunk)
+        self.divide(
+            chunk_size(self.network, recipe, train.shape, len(train.classes), ipc, asked=self.settings.chunk)
+        )
         self.preprocess = Preprocess.fit(
             train, statistics=recipe.statistics, zca=recipe.zca, eps=recipe.zca_eps, zca_space=recipe.zca_space
         )
@@ -102,7 +91,7 @@ class Distiller:
             self.start, self.initial_rows = whiten_by_themselves(self.start, recipe.zca_eps), None
         for tensor in (self.start, self.initial_rows):
             if tensor is not None:
-                exchange([tensor])  # one start for all processes: a coreset found on a GPU may differ
+                distributed.exchange([tensor])  # one start for all processes: a coreset found on a GPU may differ
         self.preprocess = self.preprocess.to(self.device)
         self.pixels = train.images.to(self.device if fits(train.images.nbytes, self.device) else "cpu")
         self.whitened = self.preprocess.apply(self.pixels) if recipe.zca else None  # too dear for every batch
@@ -121,13 +110,8 @@ class Distiller:
     @property
     def chunks(self) -> list[slice]:
         """The classes of each chunk of this process."""
-        first = self.own.start
-        return [slice(first + c.start, first + c.stop) for c in slices(self.own.stop - first, self.chunk)]
-
-    @property
-    def own(self) -> slice:
-        """The classes of this process."""
-        return self.parts[rank()]
+        own = self.parts[distributed.rank()]
+        return [slice(own.start + c.start, own.start + c.stop) for c in slices(own.stop - own.start, self.chunk)]
 
     def divide(self, chunk: int) -> None:
         """Cut the classes into chunks, and divide the chunks over the processes.
@@ -135,9 +119,10 @@ class Distiller:
         Raises: DataDamError if there are fewer chunks than processes.
         """
         chunks = slices(len(self.train.classes), chunk)
-        check_work(len(chunks), len(self.train.classes), ranks())
+        check_work(len(chunks), len(self.train.classes), distributed.ranks())
         self.chunk = chunk
-        self.parts = [slice(part[0].start, part[-1].stop) for part in divided(chunks, ranks())]  # classes of each
+        parts = distributed.divided(chunks, distributed.ranks())
+        self.parts = [slice(part[0].start, part[-1].stop) for part in parts]  # the classes of each process
 
     def real(self, rows: Tensor) -> Tensor:
         """Return real images of these rows, preprocessed: [n, C, H, W]."""
@@ -244,7 +229,7 @@ class Distiller:
         """Return whether the images are finite, and the terms: of all classes, the same in every process."""
         broken = ~self.images.isfinite().all()
         own = torch.cat([broken[None], shares.flatten()]).cpu()  # the one moment that waits for a GPU
-        total = sum_over_ranks(own)  # exact: a share is zero in all processes but one
+        total = distributed.sum_over_ranks(own)  # exact: a share is zero in all processes but one
         return not total[0], total[1:].view(shares.shape).sum(0).tolist()
 
     def gather(self) -> None:
@@ -252,7 +237,7 @@ class Distiller:
         momentum = self.optimizer.state[self.images].get("momentum_buffer")
         for tensor in (self.images.detach(), momentum):
             if tensor is not None:  # there is no momentum before the first step
-                exchange([tensor[part.start * self.ipc : part.stop * self.ipc] for part in self.parts])
+                distributed.exchange([tensor[part.start * self.ipc : part.stop * self.ipc] for part in self.parts])
 
     def identity(self) -> dict:
         """What a checkpoint must agree with before it can be continued."""
@@ -266,10 +251,11 @@ class Distiller:
         """Write all that is needed to go on from here: every process calls this, the first one writes."""
         self.gather()
         momentum = self.optimizer.state[self.images].get("momentum_buffer")  # None before the first step
-        state = {"images": self.images.detach(), "momentum": momentum, "losses": self.losses, "chunk": self.chunk}
-        if rank() == 0:
+        chunks = {"chunk": self.chunk, "asked": self.settings.chunk}
+        state = {"images": self.images.detach(), "momentum": momentum, "losses": self.losses, **chunks}
+        if distributed.rank() == 0:
             save_checkpoint(path, self.identity(), state)
-        wait_for_all()
+        distributed.wait_for_all()
         self.saved = self.iteration
 
     def load_checkpoint(self, path: str | Path) -> None:
@@ -278,10 +264,9 @@ class Distiller:
         Raises: DataDamError if it can't be read, or names what differs if it is of another run.
         """
         state = load_checkpoint(path, self.identity(), self.device)
-        asked = self.settings.chunk and even(len(self.train.classes), self.settings.chunk)
-        if asked not in (None, state["chunk"]):
+        if self.settings.chunk not in (None, state["asked"]):  # what was asked for may have been too much, and halved
             raise DataDamError(
-                f"{path} belongs to another run: chunk is {state['chunk']} there and {asked} here. "
+                f"{path} belongs to another run: chunk is {state['asked']} there and {self.settings.chunk} here. "
                 "Use another output name, or leave chunk out."
             )
         self.divide(state["chunk"])
@@ -330,28 +315,24 @@ def distill(
     distiller = Distiller(train, ipc, recipe(method, **changes), seed=seed, settings=settings)
     if checkpoint and checkpoint_exists(checkpoint):
         distiller.load_checkpoint(checkpoint)
-    require_same(distiller.identity(), distiller.parts, distiller.iteration)
+    distributed.require_same(distiller.identity(), distiller.parts, distiller.iteration)
     try:
         _run(distiller, checkpoint)
         return distiller.synthetic()
-    except Ended as ended:
+    except distributed.Ended as ended:
         start = f"{checkpoint}, at iteration {distiller.saved}" if distiller.saved else "the beginning"
-        raise Ended(f"{ended}; the same command goes on from {start}") from ended
+        raise distributed.Ended(f"{ended}; the same command goes on from {start}") from ended
 
 
 def _run(distiller: Distiller, checkpoint: str | Path | None) -> None:
-    try:
-        _steps(distiller, checkpoint)
-    except KeyboardInterrupt:
-        if checkpoint and distiller.whole and ranks() == 1:  # other processes may be in mid-step
-            distiller.save_checkpoint(checkpoint)
-        raise
-
-
-def _steps(distiller: Distiller, checkpoint: str | Path | None) -> None:
     with bar(total=distiller.recipe.iterations, initial=distiller.iteration, desc="distilling") as progress:
-        for step in distiller:
-            progress.set_postfix(loss=f"{step.loss:.4g}", refresh=False)
-            progress.update()
-            if checkpoint and step.iteration % distiller.settings.checkpoint_every == 0:
+        try:
+            for step in distiller:
+                progress.set_postfix(loss=f"{step.loss:.4g}", refresh=False)
+                progress.update()
+                if checkpoint and step.iteration % distiller.settings.checkpoint_every == 0:
+                    distiller.save_checkpoint(checkpoint)
+        except KeyboardInterrupt:
+            if checkpoint and distiller.whole and distributed.ranks() == 1:  # other processes may be in mid-step
                 distiller.save_checkpoint(checkpoint)
+            raise

@@ -143,6 +143,7 @@ def test_the_chunk_of_a_checkpoint_is_used_again(tmp_path):
     assert resumed.chunk == 2
     next(first), next(resumed)
     assert torch.equal(resumed.images, first.images)
+    distiller_(2).load_checkpoint(tmp_path / "c")  # the same command
     with pytest.raises(DataDamError, match=r"chunk is 2 there and 3 here"):
         distiller_(3).load_checkpoint(tmp_path / "c")
 
@@ -173,6 +174,16 @@ def test_out_of_memory_halves_the_chunk_and_says_so():
     next(expected), next(expected)
     assert torch.equal(short.images, expected.images)
     assert short.losses == expected.losses
+
+
+def test_the_same_command_goes_on_after_the_chunk_was_halved(tmp_path):
+    short = short_of_memory(distiller_(CLASSES), 2)
+    with pytest.warns(UserWarning, match="going on with"):
+        next(short)
+    short.save_checkpoint(tmp_path / "c")
+    resumed = distiller_(CLASSES)
+    resumed.load_checkpoint(tmp_path / "c")
+    assert resumed.chunk == 2
 
 
 def test_a_single_class_that_does_not_fit_is_an_error_that_helps():

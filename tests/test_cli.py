@@ -218,15 +218,15 @@ def test_an_existing_file_is_replaced_only_when_asked(cli, here, pets, refused, 
 @pytest.fixture
 def interrupted(cli, here, pets, monkeypatch):
     """The arguments of a distillation that somebody stopped with Ctrl-C in its second iteration."""
-    loss = Distiller.loss
+    draw = Distiller.draw
 
     def until_the_second(self, iteration):
         if iteration == 2:
             raise KeyboardInterrupt
-        return loss(self, iteration)
+        return draw(self, iteration)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Distiller, "loss", until_the_second)
+        patch.setattr(Distiller, "draw", until_the_second)
         stopped = cli("distill", "--data", pets, *QUICK)
     assert stopped.status == 130
     assert stopped.err == "stopped; the same command goes on from distilled.safetensors.checkpoint\n"
