@@ -176,6 +176,20 @@ def about(device: str, size: Size, quick: bool) -> dict:
     }  # fmt: skip
 
 
+def continued(report: dict, out: Path | None) -> dict:
+    """Return the report of `out`, to go on with, if it is of this machine, these versions and this code; else this one.
+
+    >>> continued({"rows": {}}, None)
+    {'rows': {}}
+    """
+    if out is None or not out.exists():
+        return report
+    stored = json.loads(out.read_text())
+    measured = ("rows", "computed_minutes_of_8000_steps", "date")
+    same = all(stored.get(key) == value for key, value in report.items() if key not in measured)
+    return stored if same else report
+
+
 def minutes(arms: dict[str, dict]) -> dict[str, float]:
     """Minutes of a whole distillation, computed from the median of its step.
 
@@ -217,16 +231,18 @@ def main(
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="tiny sizes: does it run at all?")] = False,
     all_rows: Annotated[bool, typer.Option("--all-rows", help="also what is meant for a GPU alone")] = False,
-    only: Annotated[str, typer.Option(help="rows whose name contains this text")] = "",
+    only: Annotated[str, typer.Option(help="rows whose name contains this text, measured anew")] = "",
     data: Annotated[str | None, typer.Option(help="a folder or zip of images, whose loading is measured too")] = None,
-    out: Annotated[Path | None, typer.Option(help="a JSON file of all samples")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="a JSON file of all samples; rows it holds already are not measured again")
+    ] = None,
 ) -> None:
     """Time the package beside plain PyTorch."""
     size = QUICK if quick else FULL
-    report = about(device, size, quick)
+    report = continued(about(device, size, quick), out)
     print(f"{report['hardware']}; PyTorch {report['versions']['torch']}; medians of {size.rounds} (least … most)")
     for row in rows_for(device, data, everything=all_rows):
-        if only not in row.name:
+        if only not in row.name or (not only and row.name in report["rows"]):
             continue
         arms = report["rows"][row.name] = measure(row, size, device)
         print(lines(row.name, arms), flush=True)

@@ -108,3 +108,29 @@ def loss_curve(chosen: SyntheticSet) -> Figure:
     axis.set(xlabel="iteration", ylabel="weighted term of the loss", yscale="log")
     axis.legend()
     return figure
+
+
+def small_multiples(panels: dict[str, list[tuple[int | float, ...]]], rows: tuple[str, ...]) -> Figure:
+    """Draw measures against quantities on logarithmic axes: a column per quantity, a row per measure.
+
+    panels: label of the quantity -> points (quantity, measure of row 1, of row 2, …), in order; rows: labels of the
+    measures. The dashed line is proportional to the quantity, from its first point.
+
+    >>> figure = small_multiples({"classes": [(5, 1.0, 80), (10, 2.0, 80)]}, ("seconds", "megabytes"))
+    >>> plt.close(figure)
+    """
+    size = 1.9 * len(panels) + 0.6, 2.0 * len(rows) + 0.4
+    figure, axes = plt.subplots(len(rows), len(panels), figsize=size, squeeze=False, sharex="col", sharey="row")
+    for column, (quantity, points) in zip(axes.T, panels.items(), strict=True):
+        x, *measures = zip(*points, strict=True)
+        for axis, y in zip(column, measures, strict=True):
+            axis.plot(x, y, "o-", color="C0")
+            axis.plot(x, [y[0] * each / x[0] for each in x], "--", color="0.5", scaley=False)
+            axis.set(xscale="log", yscale="log")
+            axis.set_xticks(x, [f"{each:g}" for each in x])
+            axis.minorticks_off()
+        column[-1].set_xlabel(quantity)
+    for row, measure in zip(axes, rows, strict=True):
+        row[0].set_ylabel(measure)
+        row[0].yaxis.set_major_formatter("{x:g}")
+    return figure

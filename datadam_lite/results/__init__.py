@@ -3,7 +3,8 @@
 A record is a JSON file beside this one, written by `record.py` and by nothing else. Its `rows` are
 evaluations with the fields dataset, method, recipe, ipc, protocol, scale, n_sets, n_networks, mean
 and std (accuracies in percent). Pictures stand in a safetensors file of the same name. What the
-papers print stands in published.json, with its source.
+papers print stands in published.json, with its source, what a step costs in growth.json, and how fast it is
+beside plain PyTorch in speed.json, both written by the programs in benchmarks/.
 """
 
 import json
@@ -16,11 +17,12 @@ from datadam_lite.errors import DataDamError, known
 from datadam_lite.report import rests_on
 
 FOLDER = Path(__file__).parent
+NOT_RUNS = ("published", "growth", "speed")  # files beside the records of runs
 
 
 def names() -> list[str]:
     """Return the names of all records."""
-    return sorted(file.stem for file in FOLDER.glob("*.json") if file.stem != "published")
+    return sorted(file.stem for file in FOLDER.glob("*.json") if file.stem not in NOT_RUNS)
 
 
 def read(name: str) -> dict:
@@ -93,3 +95,40 @@ def source(name: str) -> str:
     if "losses" in record:
         lines.append(f"distilled in {numerics['precision']}{', compiled' * numerics['compile']}")
     return "\n  ".join(lines)
+
+
+def growth() -> dict:
+    """Return what a step costs, as recorded: `points` by name, with machine and versions.
+
+    A point has seconds, bytes and operations of a step, the last two block by block; benchmarks/growth.py counts them.
+
+    >>> growth()["points"]["base"]["ipc"]
+    10
+    """
+    return json.loads((FOLDER / "growth.json").read_text(encoding="utf-8"))
+
+
+def speed() -> dict:
+    """Return how fast the package is beside plain PyTorch, as recorded: `rows` of arms, with machine and versions.
+
+    An arm has all its samples in seconds, their median, and the ratio to the plain one; benchmarks/bench.py made them.
+
+    >>> sorted(speed()["rows"])[0]
+    'distillation step, 1 image per class'
+    """
+    return json.loads((FOLDER / "speed.json").read_text(encoding="utf-8"))
+
+
+def varied(field: str) -> list[dict]:
+    """Return the points of `growth` that differ from its base in one field alone, and the base, in order.
+
+    Raises: DataDamError if there are none.
+
+    >>> [point["ipc"] for point in varied("ipc")]
+    [1, 10, 50]
+    """
+    points = growth()["points"]
+    alone = [name.split()[0] for name in points if name != "base" and "," not in name]
+    known(field, dict.fromkeys(alone), "field of the points")
+    chosen = [point for name, point in points.items() if name == "base" or name.split()[:-1] == [field]]
+    return sorted(chosen, key=lambda point: point[field])
