@@ -205,7 +205,8 @@ def _told_to_end(*_) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{text}\n")  # in one piece: several processes write to one terminal
+    sys.stderr.flush()
 
 
 def _say_once(text: str, store: dist.Store) -> None:

@@ -116,8 +116,8 @@ def _open(path: Path, within: tuple[str, ...]) -> Files:
             f"{path} is not a complete zip file ({error}); {EXPECTED}. Copy or download it again."
         ) from error
     members = archive.infolist()
-    stamps = {m.filename: (m.file_size, m.CRC) for m in members if not m.is_dir()}
-    files = Files(path, stamps, {m.filename.rstrip("/") for m in members if m.is_dir()}, archive.read)
+    stamps = {m.filename: (m.file_size, m.CRC) for m in members if not m.filename.endswith("/")}  # a name may be empty
+    files = Files(path, stamps, {m.filename.rstrip("/") for m in members if m.filename.endswith("/")}, archive.read)
     files.close = archive.close
     return files
 

@@ -425,3 +425,13 @@ def test_a_zip_cut_anywhere_is_refused(zips, tmp_path_factory, data):
     file.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
     with pytest.raises(DataDamError, match="is not a complete zip file"):
         load(file)
+
+
+def test_a_member_of_a_zip_without_a_name_is_passed_over(tmp_path):
+    folder = image_folder(tmp_path / "pets")
+    (folder / "a.txt").write_text("a note")
+    whole = zipped(folder, tmp_path / "pets.zip")
+    damaged = tmp_path / "damaged.zip"
+    damaged.write_bytes(whole.read_bytes().replace(b"a.txt", b"\0.txt"))  # names end at a zero byte
+    for (found, expected) in zip(load(damaged), load(whole), strict=True):
+        assert torch.equal(found.images, expected.images)
