@@ -75,16 +75,12 @@ def distill_command(
     mirror: option.Mirror = None,
     device: option.Device = None,
     precision: Annotated[str | None, typer.Option(help=option.PRECISION, show_default="float32")] = None,
-    compile: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help=option.COMPILE, show_default="no")
-    ] = None,
+    compile: option.MaybeCompile = None,
     checkpoint_every: Annotated[
         int | None, typer.Option(help="Iterations between checkpoints.", show_default="100")
     ] = None,
-    chunk: Annotated[int | None, typer.Option(help=option.CHUNK, show_default="as many as fit")] = None,
-    cuda_graphs: Annotated[
-        bool | None, typer.Option("--cuda-graphs/--no-cuda-graphs", help=option.CUDA_GRAPHS, show_default="no")
-    ] = None,
+    chunk: option.Chunk = None,
+    cuda_graphs: option.CudaGraphs = None,
     overwrite: option.Overwrite = False,
 ):  # fmt: skip
     """Distil a data set into one file. Interrupted? The same command goes on where it stopped.

@@ -44,6 +44,11 @@ CHUNK = "Classes that go through the network at once: fewer take less memory."
 CUDA_GRAPHS = "With --compile on a GPU: launch a step as a whole."
 Precision = Annotated[str, typer.Option(help=PRECISION)]
 Compile = Annotated[bool, typer.Option("--compile", help=COMPILE)]
+MaybeCompile = Annotated[bool | None, typer.Option("--compile/--no-compile", help=COMPILE, show_default="no")]
+Chunk = Annotated[int | None, typer.Option(help=CHUNK, show_default="as many as fit")]
+CudaGraphs = Annotated[
+    bool | None, typer.Option("--cuda-graphs/--no-cuda-graphs", help=CUDA_GRAPHS, show_default="no")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 
 Networks = Annotated[int, typer.Option(help="How many fresh networks to train on each set.")]

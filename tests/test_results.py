@@ -167,3 +167,9 @@ def test_a_method_that_a_record_lacks_is_refused_with_the_ones_it_has():
     name = names()[0]
     with pytest.raises(DataDamError, match=r"unknown method of .*the known ones are"):
         row(name, "magic")
+
+
+def test_what_a_published_step_took_is_known_for_three_sizes():
+    assert [results.published_step(ipc)["megabytes"] for ipc in (1, 10, 50)] == [3452, 3561, 3724]
+    with pytest.raises(DataDamError, match="images per class of a published step '5'; the known ones are 1, 10, 50"):
+        results.published_step(5)

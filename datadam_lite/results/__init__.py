@@ -17,7 +17,7 @@ from datadam_lite.errors import DataDamError, known
 from datadam_lite.report import rests_on
 
 FOLDER = Path(__file__).parent
-NOT_RUNS = ("published", "growth", "speed")  # files beside the records of runs
+NOT_RUNS = ("published", "published-steps", "growth", "speed")  # files beside the records of runs
 
 
 def names() -> list[str]:
@@ -54,6 +54,19 @@ def published(method: str, ipc: int, dataset: str = "CIFAR-10") -> str:
             spread = "" if entry["std"] is None else f" ± {entry['std']:.1f}"
             return f"{entry['mean']:.1f}{spread} % ({entry['source']})"
     return "not available"
+
+
+def published_step(ipc: int) -> dict:
+    """Return what DataDAM's paper prints of a step for CIFAR-10: its seconds and megabytes on an A100, and the source.
+
+    Raises: DataDamError if it prints nothing for so many images per class.
+
+    >>> published_step(10)["seconds"]
+    0.08
+    """
+    entries = json.loads((FOLDER / "published-steps.json").read_text(encoding="utf-8"))
+    by_ipc = {str(entry["ipc"]): entry for entry in entries}
+    return known(str(ipc), by_ipc, "number of images per class of a published step")
 
 
 def row(name: str, method: str | None = None, protocol: str | None = None) -> dict:
