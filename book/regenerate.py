@@ -4,20 +4,25 @@ A source is a MyST notebook: plain text, easy to review. The notebook is what re
 Where no code changed, the outputs are kept and nothing runs, so a mended sentence takes a second.
 
 Two kinds of cells are written here and stand in a source as empty code cells with a tag: `setup` becomes the
-setup cell, and `source:datadam_lite.coresets.farthest_first` the source of that function.
+setup cell, and `source:datadam_lite.coresets.farthest_first` the source of that function. In the text, {times}
+becomes the time a chapter takes. A cell with the tag `live` holds widgets, which need a kernel: it runs, and its
+output, which a page would show as a hole, is not kept.
 
     python book/regenerate.py                   every chapter
     python book/regenerate.py 02-coresets       one chapter
     python book/regenerate.py --force           run the code even where it didn't change (the package did)
+    python book/regenerate.py --measure         the same on an idle machine, and write down how long it took
 """
 
 import argparse
 import inspect
 import json
+import math
 import os
 import pkgutil
 import textwrap
 import time
+from datetime import date
 from pathlib import Path
 from string import Template
 
@@ -27,14 +32,19 @@ import yaml
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from datadam_lite.provenance import hardware
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES, NOTEBOOKS = ROOT / "book" / "chapters", ROOT / "notebooks"
+
+TIMES = ROOT / "book" / "times.json"                            # seconds that the chapters took, by profile
+WORDS_PER_MINUTE = 130                                          # of a text with equations and code
 
 CELL_TIMEOUT = 120                                              # seconds
 QUICK = {"DATADAM_PROFILE": "quick", "TQDM_DISABLE": "1"}       # as in `make test`
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
-SETUP_TAG, SOURCE_TAG = "setup", "source:"
+SETUP_TAG, SOURCE_TAG, LIVE_TAG = "setup", "source:", "live"
 
 # The first code cell of every chapter. --no-deps, because torch and the rest are there already on Colab
 # and must stay as they are; kornia needs kornia_rs, and jaxtyping needs wadler_lindig.
@@ -94,6 +104,18 @@ def listing(name):
     return nbformat.v4.new_markdown_cell(f"```python\n{code}```", metadata={"tags": [SOURCE_TAG + name]})
 
 
+def times(name, notebook):
+    """How long a chapter takes to read, and to run where that was measured."""
+    words = sum(len(cell.source.partition("## Exercises")[0].split()) for cell in notebook.cells)
+    minutes = max(5, 5 * round(words / WORDS_PER_MINUTE / 5))
+    measured = json.loads(TIMES.read_text())
+    run = []
+    for profile, where in (("quick", "two processor cores, with the digits"), ("colab", "a Colab T4, with CIFAR-10")):
+        seconds = measured[profile]["seconds"].get(name)
+        run.append(f"on {where}, " + (f"about {5 * math.ceil(seconds / 5)} seconds" if seconds else "not measured yet"))
+    return f"{minutes} minutes to read. To run: {'; '.join(run)}."
+
+
 def fill(cell, url):
     """The cell itself, or what belongs in its place if its tag says so: the setup cell, a listing."""
     for tag in tags(cell):
@@ -117,6 +139,9 @@ def assemble(name, url, branch="main"):
     """The notebook of a chapter without outputs, a pure function of source, package and address."""
     notebook = jupytext.read(SOURCES / f"{name}.md", fmt="md:myst")
     notebook.cells = [fill(cell, url) for cell in notebook.cells]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and "{times}" in cell.source:
+            cell.source = cell.source.replace("{times}", times(name, notebook))
     if url.startswith("https://github.com/"):           # Colab opens notebooks from GitHub only
         notebook.cells.insert(0, badge(name, url, branch))
     for i, cell in enumerate(notebook.cells):
@@ -145,28 +170,39 @@ def keep_outputs(notebook, previous):
 
 def execute(notebook):
     """Run all cells, in the folder of the notebooks, and keep nothing that depends on when or where."""
-    os.environ.update(QUICK)
     NotebookClient(notebook, timeout=CELL_TIMEOUT, kernel_name=KERNEL["name"], record_timing=False,
                    store_widget_state=False, coalesce_streams=True, extra_arguments=["--log-level=ERROR"],
-                   resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
+                   resources={"metadata": {"path": str(NOTEBOOKS)}}).execute(env={**os.environ, **QUICK})
+    for cell in code_cells(notebook):
+        if LIVE_TAG in tags(cell):
+            cell.outputs = []
     notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
 
 
 def regenerate(name, force=False):
-    """Write one chapter's notebook; return what was done, in words."""
+    """Write one chapter's notebook; return the seconds it took to run, or None if the outputs were kept."""
     path = NOTEBOOKS / f"{name}.ipynb"
     notebook = assemble(name, **repository())
-    done = "outputs kept"
+    seconds = None
     if force or not path.exists() or not keep_outputs(notebook, nbformat.read(path, as_version=4)):
         start = time.perf_counter()
         try:
             execute(notebook)
         except CellExecutionError as error:
             raise SystemExit(f"{path} is not written: {error}") from None
-        done = f"run in {time.perf_counter() - start:.0f} s"
+        seconds = time.perf_counter() - start
     NOTEBOOKS.mkdir(exist_ok=True)
     nbformat.write(notebook, path)
-    return done
+    return seconds
+
+
+def write_down(name, seconds):
+    """Keep how long a chapter took in the quick profile, and on what; its notebook then says so."""
+    measured = json.loads(TIMES.read_text())
+    measured["quick"]["seconds"][name] = round(seconds)
+    measured["quick"] |= {"hardware": hardware("cpu"), "date": date.today().isoformat()}
+    TIMES.write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")
+    regenerate(name)
 
 
 def main():
@@ -174,11 +210,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("chapter", nargs="*", help="names such as 02-coresets; all chapters if none is given")
     parser.add_argument("--force", action="store_true", help="run the code even where it didn't change")
+    parser.add_argument("--measure", action="store_true", help="run it, and write down how long it took")
     options = parser.parse_args()
     if unknown := set(options.chapter) - set(chapters()):
         parser.error(f"no chapter {', '.join(sorted(unknown))}; the chapters are {', '.join(chapters())}")
     for name in options.chapter or chapters():
-        print(f"notebooks/{name}.ipynb: {regenerate(name, options.force)}", flush=True)
+        seconds = regenerate(name, options.force or options.measure)
+        print(f"notebooks/{name}.ipynb:", f"run in {seconds:.0f} s" if seconds else "outputs kept", flush=True)
+        if options.measure:
+            write_down(name, seconds)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from datadam_lite import results
 from datadam_lite.errors import DataDamError
 from datadam_lite.files import replacing
 from datadam_lite.report import Report
@@ -95,6 +96,34 @@ def accuracies(reports: dict[str, Report], *, label: str = "test accuracy (%)") 
         axis.errorbar(report.mean, place - 0.12, xerr=report.std, fmt="k|", markersize=12, capsize=4)
     axis.set_yticks(range(len(reports)), reports)
     axis.set(xlabel=label, ylim=(len(reports) - 0.5, -0.5))
+    return figure
+
+
+def recorded(rows: dict[str, tuple], yours: dict[str, Report] | None = None) -> Figure:
+    """Draw recorded accuracies, mean ± one standard deviation, and over them those of your own run.
+
+    rows: label -> (record, method or None, protocol or None), as for `results.table`; yours: label -> report, for
+    some of these labels. They belong there only if they were measured on the same data set.
+
+    Raises: DataDamError for a record that doesn't exist.
+
+    >>> figure = recorded({"DM": ("cifar10-ipc1-dm",), "random": ("cifar10-ipc1-random",)}, {"DM": Report([[25.0]])})
+    >>> plt.close(figure)
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 0.5 * len(rows) + 1.2))
+    for place, which in enumerate(rows.values()):
+        found = results.row(*which)
+        axis.barh(place, 2 * found["std"], left=found["mean"] - found["std"], height=0.6, color="0.85")
+        for one_set in found["accuracies"]:
+            axis.plot(one_set, [place - 0.12] * len(one_set), "o", markersize=4, color="0.4", label="recorded")
+    for label, report in (yours or {}).items():
+        height = [list(rows).index(label) + 0.12] * len(report.models)
+        axis.plot(report.models, height, "D", color="C1", markeredgecolor="k", label="yours")
+    axis.set_yticks(range(len(rows)), rows)
+    axis.set(xlabel="test accuracy (%)", ylim=(len(rows) - 0.5, -0.5))
+    if yours:
+        by_label = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))  # each label once
+        axis.legend(by_label.values(), by_label)
     return figure
 
 

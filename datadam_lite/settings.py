@@ -22,12 +22,12 @@ class Settings:
     """How a run computes; not part of a recipe, but a checkpoint is only continued under the same.
 
     device: None for a GPU if there is one; precision: of the convolutions, "float32", "bfloat16", "float16" or
-    "mixed", which is bfloat16 where the device has it, else float16; compile: fuse the step with torch.compile;
+    "mixed", the fastest of them that is right for the device (see `dtype`); compile: fuse the step with torch.compile;
     checkpoint_every: iterations between checkpoints; chunk: classes that go through the network at once, None for as
     many as fit; networks_at_once: of the networks trained in an evaluation, None for 1 on a CPU, on a GPU as many as
     fit; cuda_graphs: launch what was compiled as a whole.
 
-    >>> Settings(device="cpu", precision="mixed").dtype()
+    >>> Settings(device="cpu", precision="bfloat16").dtype()
     torch.bfloat16
     """
 
@@ -66,11 +66,16 @@ class Settings:
             keep_pages()
 
     def dtype(self) -> torch.dtype:
-        """Number format of the convolutions; a T4, say, has no bfloat16."""
+        """Number format of the convolutions; "mixed" is bfloat16 where the device multiplies in it.
+
+        Else it is float16 on a GPU, a T4 say, and float32 on a CPU without AVX-512, which would take a hundred times
+        as long in bfloat16.
+        """
         if self.precision != "mixed":
             return PRECISIONS[self.precision]
-        no_bfloat16 = self.torch_device().type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.float16 if no_bfloat16 else torch.bfloat16
+        if self.torch_device().type == "cuda":
+            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
     def autocast(self):
         """Context in which convolutions run in `precision`; statistics, attention and means stay in float32."""

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from samples import contents, small, toy
 
-from datadam_lite import DataDamError, ImageSet, Preprocess, Report, SyntheticSet, distill
-from datadam_lite.plots import accuracies, loss_curve, picture, show_images, style
+from datadam_lite import DataDamError, ImageSet, Preprocess, Report, SyntheticSet, distill, results
+from datadam_lite.plots import accuracies, loss_curve, picture, recorded, show_images, style
 
 pytestmark = pytest.mark.usefixtures("figures")
 
@@ -101,6 +101,18 @@ def test_every_model_of_every_report_is_a_point(n):
     assert [label.get_text() for label in axis.get_yticklabels()] == list(reports)
     means = sorted(container.lines[0].get_xdata()[0] for container in axis.containers)
     assert means == pytest.approx(sorted(report.mean for report in reports.values()))
+
+
+def test_your_run_lies_over_the_recorded_one():
+    name = results.names()[0]
+    axis = recorded({"it": (name,), "again": (name,)}, yours={"again": Report([[12.0], [14.0]])}).axes[0]
+    grey = [line for line in axis.lines if line.get_label() == "recorded"]
+    (yours,) = [line for line in axis.lines if line.get_label() == "yours"]
+    assert [list(line.get_xdata()) for line in grey] == 2 * results.row(name)["accuracies"]
+    assert list(yours.get_xdata()) == [12.0, 14.0]
+    assert list(yours.get_ydata()) == pytest.approx([1.12, 1.12])
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["recorded", "yours"]
+    assert recorded({"it": (name,)}).axes[0].get_legend() is None
 
 
 @pytest.mark.parametrize("n", [1, 5])

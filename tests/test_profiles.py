@@ -24,9 +24,16 @@ def test_a_profile_fits_the_data_sets_and_recipes(name):
 
 def test_the_environment_names_the_profile(monkeypatch):
     assert use_profile().name == "quick"
-    monkeypatch.setenv("DATADAM_PROFILE", "full")
-    assert use_profile().name == "full"
+    monkeypatch.setenv("DATADAM_PROFILE", "colab")
+    assert use_profile().name == "colab"
     assert use_profile("quick").name == "quick"
+
+
+def test_a_gpu_decides_where_the_environment_does_not(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert use_profile().name == "colab"
+    monkeypatch.setenv("DATADAM_PROFILE", "quick")
+    assert use_profile().name == "quick"
 
 
 def test_an_unknown_profile(monkeypatch):
@@ -37,7 +44,7 @@ def test_an_unknown_profile(monkeypatch):
 
 def test_a_profile_sets_its_threads():
     torch.set_num_threads(2)
-    use_profile("full")
+    use_profile("colab")
     assert torch.get_num_threads() == 2
     use_profile("quick")
     assert torch.get_num_threads() == PROFILES["quick"].threads

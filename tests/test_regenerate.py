@@ -36,6 +36,8 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(regenerate, "ROOT", tmp_path)
     monkeypatch.setattr(regenerate, "SOURCES", tmp_path / "book")
     monkeypatch.setattr(regenerate, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(regenerate, "TIMES", tmp_path / "times.json")
+    (tmp_path / "times.json").write_text('{"quick": {"seconds": {}}, "colab": {"seconds": {}}}')
     for folder in ("book", "notebooks"):
         (tmp_path / folder).mkdir()
 
@@ -78,6 +80,27 @@ def test_marked_cells_are_filled(project):
     assert "import datadam_lite as dd" in setup.source
     assert inspect.getsource(regenerate.chapters) in listing.source
     assert listing.source.startswith("```python\n# regenerate.py\n")
+
+
+def test_the_card_says_how_long_a_chapter_takes_as_far_as_that_was_measured(project):
+    text = f"> **Time** {{times}}\n\n{'word ' * 10 * regenerate.WORDS_PER_MINUTE}\n\n{CHAPTER}"
+    card = project(text).cells[0].source
+    assert "> **Time** 10 minutes to read. To run: " in card
+    assert "with the digits, not measured yet; on a Colab T4, with CIFAR-10, not measured yet." in card
+    regenerate.write_down("01-one", 41.2)
+    notebook = nbformat.read(regenerate.NOTEBOOKS / "01-one.ipynb", as_version=4)
+    assert "with the digits, about 45 seconds; on a Colab T4" in notebook.cells[0].source
+    assert len(project.runs) == 1
+
+
+def test_outputs_of_live_cells_are_not_kept(monkeypatch):
+    notebook = nbformat.v4.new_notebook(cells=[
+        nbformat.v4.new_code_cell("print(1)", metadata={"tags": tags}) for tags in (["live"], [])
+    ])
+    monkeypatch.setattr(regenerate, "NOTEBOOKS", regenerate.ROOT)
+    regenerate.execute(notebook)
+    assert [len(cell.outputs) for cell in notebook.cells] == [0, 1]
+    assert [cell.execution_count for cell in notebook.cells] == [1, 2]
 
 
 def test_the_badge_opens_the_notebook(project):

@@ -9,6 +9,7 @@ from samples import contents
 
 from datadam_lite import DataDamError, Settings, results
 from datadam_lite.protocol import Protocol
+from datadam_lite.provenance import code_of_files
 from datadam_lite.results import names, pictures, published, read, record, row, source, table
 
 FIELDS = {"dataset", "method", "recipe", "ipc", "protocol", "scale", "n_sets", "n_networks", "mean", "std"}
@@ -46,6 +47,39 @@ def test_an_unknown_record():
         read("none")
     with pytest.raises(DataDamError, match=r"no recorded result 'none'"):
         pictures("none")
+
+
+@pytest.fixture
+def made(monkeypatch, tmp_path):
+    """Write a copy of a record that was made with this code; changes to its fingerprints can be given."""
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    stored = json.loads((record.FOLDER / "cifar10-ipc1-dm.json").read_text())
+
+    def write(**changes):
+        stored["code_of_files"] = code_of_files() | changes
+        (tmp_path / "one.json").write_text(json.dumps(stored))
+
+    return write
+
+
+def test_a_record_of_this_code_is_not_stale(made):
+    made()
+    assert results.stale("one") == []
+    assert "OLDER CODE" not in source("one")
+
+
+def test_a_record_of_other_code_says_so_where_it_is_shown(made):
+    made(attention="another", removed="a file that is no more")
+    assert results.stale("one") == ["attention", "removed"]
+    assert f"! OLDER CODE: of the method, 2 of {len(code_of_files())} files" in source("one")
+
+
+def test_a_record_without_fingerprints_is_not_known_to_be_of_this_code(made, tmp_path):
+    made()
+    stored = json.loads((tmp_path / "one.json").read_text())
+    del stored["code_of_files"]
+    (tmp_path / "one.json").write_text(json.dumps(stored))
+    assert results.stale("one") == sorted(code_of_files())
 
 
 def test_what_papers_print_has_a_source():

@@ -18,8 +18,14 @@ def on_a_gpu(monkeypatch, *, bfloat16):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
 
 
-def test_mixed_is_bfloat16_where_the_device_has_it(monkeypatch):
-    assert Settings(device="cpu", precision="mixed").dtype() == torch.bfloat16
+@pytest.mark.parametrize(("has_it", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_mixed_on_a_cpu_is_bfloat16_only_where_that_is_fast(monkeypatch, has_it, dtype):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_it)
+    assert Settings(device="cpu", precision="mixed").dtype() == dtype
+    assert Settings(device="cpu", precision="bfloat16").dtype() == torch.bfloat16  # what was asked for
+
+
+def test_mixed_is_bfloat16_where_the_gpu_has_it(monkeypatch):
     on_a_gpu(monkeypatch, bfloat16=True)
     assert Settings(precision="mixed").dtype() == torch.bfloat16
     on_a_gpu(monkeypatch, bfloat16=False)  # a T4 only emulates it

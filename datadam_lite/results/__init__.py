@@ -14,10 +14,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from datadam_lite.errors import DataDamError, known
+from datadam_lite.provenance import code_of_files
 from datadam_lite.report import rests_on
 
 FOLDER = Path(__file__).parent
-NOT_RUNS = ("published", "published-steps", "growth", "speed")  # files beside the records of runs
+# Files beside the records of runs.
+NOT_RUNS = ("published", "published-baselines", "published-steps", "growth", "speed")
 
 
 def names() -> list[str]:
@@ -54,6 +56,18 @@ def published(method: str, ipc: int, dataset: str = "CIFAR-10") -> str:
             spread = "" if entry["std"] is None else f" ± {entry['std']:.1f}"
             return f"{entry['mean']:.1f}{spread} % ({entry['source']})"
     return "not available"
+
+
+def published_table() -> list[dict]:
+    """Return the accuracies that papers print side by side, the methods that are not implemented here included.
+
+    Each has dataset, method, ipc (None: the whole training set), mean and std in percent (None: not known to us) and
+    source. None of them was run here.
+
+    >>> [entry["mean"] for entry in published_table() if entry["method"] == "DSA" and entry["dataset"] == "CIFAR-10"]
+    [28.8, 52.1, 60.6]
+    """
+    return json.loads((FOLDER / "published-baselines.json").read_text(encoding="utf-8"))
 
 
 def published_step(ipc: int) -> dict:
@@ -107,7 +121,19 @@ def source(name: str) -> str:
     ]
     if "losses" in record:
         lines.append(f"distilled in {numerics['precision']}{', compiled' * numerics['compile']}")
+    if changed := stale(name):
+        files = f"{len(changed)} of {len(code_of_files())} files"
+        lines.append(f"! OLDER CODE: of the method, {files} differ from today's")
     return "\n  ".join(lines)
+
+
+def stale(name: str) -> list[str]:
+    """Return the files of the method that are not known to be as they were when the record was made.
+
+    Comments and docstrings don't count. A record without fingerprints of single files names them all.
+    """
+    then, now = read(name).get("code_of_files", {}), code_of_files()
+    return sorted(file for file in then.keys() | now.keys() if then.get(file) != now.get(file))
 
 
 def growth() -> dict:

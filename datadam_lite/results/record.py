@@ -32,9 +32,10 @@ from datadam_lite.results import FOLDER
 from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet
 
-# Iterations at which pictures are kept. Not earlier: the photographs they began with, which are not ours to
-# publish, can be made out for some hundred iterations.
+# Iterations at which pictures are kept. Earlier ones only of what began as noise: the photographs that the others
+# began with, which are not ours to publish, can be made out for some hundred iterations.
 STAGES = (500, 1000, 2000, 4000, 8000, 20_000)
+FROM_NOISE = (0, 10, 30, 100, 200, *STAGES)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Run:
     networks: int = 5
     protocols: tuple[str, ...] = ("fixed",)
     scale: str = "cpu"
-    settings: Settings = field(default_factory=lambda: Settings(precision="bfloat16", compile=True))
+    settings: Settings = field(default_factory=lambda: Settings(precision="mixed", compile=True))
     changes: dict = field(default_factory=dict)
 
 
@@ -55,6 +56,7 @@ SHORT = {"iterations": 2000, "real_batch": 64}  # what two processor cores do in
 BOTH = ("fixed", "datadam_code")
 PRECISION = {"method": "datadam", "sets": 3, "networks": 3, "changes": SHORT | {"iterations": 600}}
 DIGITS = {"method": "datadam", "sets": 10, "networks": 2, "changes": {"iterations": 200, "width": 32}}
+LARGER = {"networks": 3, "changes": SHORT | {"iterations": 500}}  # 64 pixels, so four blocks
 
 RUNS = {
     "cifar10-ipc1-random": Run("random", sets=5, networks=2),
@@ -71,9 +73,16 @@ RUNS = {
     "cifar10-ipc1-atom_channel": Run("atom_channel", changes=SHORT),
     # Is mixed precision as good? The same seeds in both.
     "cifar10-ipc1-float32": Run(**PRECISION, settings=Settings(compile=True)),
-    "cifar10-ipc1-bfloat16": Run(**PRECISION),
+    "cifar10-ipc1-bfloat16": Run(**PRECISION, settings=Settings(precision="bfloat16", compile=True)),
     "digits-ipc1-float32": Run(**DIGITS, settings=Settings(compile=True)),
-    "digits-ipc1-bfloat16": Run(**DIGITS),
+    "digits-ipc1-bfloat16": Run(**DIGITS, settings=Settings(precision="bfloat16", compile=True)),
+    # Images from noise, to be seen at every stage.
+    "cifar10-ipc1-noise": Run("datadam", networks=3, changes=SHORT | {"init": "noise"}),
+    # Photographs of ImageNet at 64 pixels, ten classes of them.
+    "imagenette64-ipc1-random": Run("random", sets=3, networks=3),
+    "imagenette64-ipc1-dm": Run("dm", **LARGER),
+    "imagenette64-ipc1-datadam": Run("datadam", **LARGER),
+    "imagenette64-ipc1-noise": Run("datadam", **(LARGER | {"changes": LARGER["changes"] | {"init": "noise"}})),
 }
 
 
@@ -82,12 +91,13 @@ def distilled(run: Run, train: ImageSet, seed: int, checkpoint: Path) -> tuple[S
     started = time.time()
     distiller = Distiller(train, run.ipc, recipe(run.method, **run.changes), seed=seed, settings=run.settings)
     beside = checkpoint.with_suffix(".stages")
-    pictures, before = {}, 0.0
+    stages = FROM_NOISE if distiller.recipe.init == "noise" else STAGES
+    pictures, before = ({"iteration 0": to_uint8(distiller.synthetic())} if 0 in stages else {}), 0.0
     if checkpoint_exists(checkpoint):
         distiller.load_checkpoint(checkpoint)
         pictures, before = torch.load(beside, weights_only=True).values()
     for step in bar(distiller, total=distiller.recipe.iterations, initial=distiller.iteration):
-        if step.iteration in STAGES:
+        if step.iteration in stages:
             pictures[f"iteration {step.iteration}"] = to_uint8(distiller.synthetic())
         if step.iteration % run.settings.checkpoint_every == 0:
             with replacing(beside) as temporary:
