@@ -4,13 +4,19 @@ import errno
 import io
 import os
 import shutil
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib as mpl
 import pytest
+import yaml
+from regenerate import ROOT
 
 mpl.use("agg")  # before anything imports pyplot
+
+EXAMPLE = "https://github.com/example-owner/example-name"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -144,3 +150,40 @@ def refused(cli):
         return done.err
 
     return run
+
+
+# ---- for the book
+
+
+def run(*command, cwd):
+    """Run a command; fail with what it said."""
+    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def build(source, output):
+    """Build the book from scratch, as `make book` does; return the folder of its pages."""
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    run(jupyter_book, "build", source, "--path-output", output, "-W", "-n", "--keep-going", cwd=source)
+    return output / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory):
+    """The pages of the book as it is."""
+    return build(ROOT, tmp_path_factory.mktemp("book"))
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory):
+    """A copy of the book with a public address, its notebooks regenerated, and its pages in `_build/html`."""
+    copy = tmp_path_factory.mktemp("published")
+    for folder in ("book", "notebooks"):
+        shutil.copytree(ROOT / folder, copy / folder)
+    shutil.copy(ROOT / "_toc.yml", copy)
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    config["repository"]["url"] = EXAMPLE
+    (copy / "_config.yml").write_text(yaml.safe_dump(config))
+    run(sys.executable, "book/regenerate.py", cwd=copy)
+    build(copy, copy)
+    return copy

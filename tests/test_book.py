@@ -1,56 +1,17 @@
 """The built book: complete, self-contained, and ready for Colab once it has an address.
 
-Building it, in the fixtures, is the first test: any warning is an error.
+Building it, in the fixtures `book` and `published`, is the first test: any warning is an error.
 """
 
-import shutil
-import subprocess
-import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 import yaml
 from bs4 import BeautifulSoup
 from regenerate import ROOT, chapters
 
-EXAMPLE = "https://github.com/example-owner/example-name"
 COLAB = "https://colab.research.google.com"
 FETCHED = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "video": "src"}
-
-
-def run(*command, cwd):
-    """Run a command; fail with what it said."""
-    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def build(source, output):
-    """Build the book from scratch, as `make book` does; return the folder of its pages."""
-    jupyter_book = Path(sys.executable).with_name("jupyter-book")
-    run(jupyter_book, "build", source, "--path-output", output, "-W", "-n", "--keep-going", cwd=source)
-    return output / "_build" / "html"
-
-
-@pytest.fixture(scope="session")
-def book(tmp_path_factory):
-    """The pages of the book as it is."""
-    return build(ROOT, tmp_path_factory.mktemp("book"))
-
-
-@pytest.fixture(scope="session")
-def published(tmp_path_factory):
-    """A copy of the book with a public address, its notebooks regenerated, and its pages in `_build/html`."""
-    copy = tmp_path_factory.mktemp("published")
-    for folder in ("book", "notebooks"):
-        shutil.copytree(ROOT / folder, copy / folder)
-    shutil.copy(ROOT / "_toc.yml", copy)
-    config = yaml.safe_load((ROOT / "_config.yml").read_text())
-    config["repository"]["url"] = EXAMPLE
-    (copy / "_config.yml").write_text(yaml.safe_dump(config))
-    run(sys.executable, "book/regenerate.py", cwd=copy)
-    build(copy, copy)
-    return copy
 
 
 def listed():

@@ -7,6 +7,9 @@ import nbformat
 import pytest
 import regenerate
 from regenerate import SETUP_TAG, code_cells, tags
+from samples import image_folder
+
+from datadam_lite import results
 
 chapter = pytest.mark.parametrize("name", regenerate.chapters())
 
@@ -85,6 +88,46 @@ def test_pictures_have_a_caption_and_say_what_they_show(name):
 def test_all_but_the_opening_have_five_outputs_compared(name):
     checked = [cell for cell in code_cells(read(name)) if "nbval-check-output" in tags(cell)]
     assert sum(any(text(output) for output in cell.outputs) for cell in checked) >= 5
+
+
+def test_notebooks_whose_printed_outputs_are_all_compared_are_also_run_strictly():
+    """Strict also notices an output where there was none before; the list can't shrink by oversight."""
+    def all_compared(name):
+        printing = [cell for cell in code_cells(read(name)) if any(text(output) for output in cell.outputs)]
+        return all("nbval-check-output" in tags(cell) or "image/png" in str(cell.outputs) for cell in printing)
+
+    listed = (regenerate.ROOT / "tests" / "nbval_strict.txt").read_text().split()
+    assert listed == [f"notebooks/{name}.ipynb" for name in regenerate.chapters() if all_compared(name)]
+
+
+SMALL_COLAB = """
+import dataclasses
+from datadam_lite import profiles
+profiles.PROFILES["colab"] = dataclasses.replace(
+    profiles.PROFILES["colab"], data={data!r}, protocol=dd.Protocol(epochs=3, width=8),
+    changes={{"iterations": 8, "real_batch": 4, "width": 8}},
+)
+"""
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory):
+    """An ImageFolder with the classes and shapes of CIFAR-10, and 70 images of each class."""
+    folder = tmp_path_factory.mktemp("photographs") / "small-cifar10"
+    return image_folder(folder, classes=results.read("cifar10-ipc1-dm")["classes"], n=70, size=(32, 32))
+
+
+@chapter
+@pytest.mark.slow
+def test_cells_run_with_colour_images_in_the_profile_for_gpus(name, photographs, monkeypatch):
+    """All the code of a chapter, on images like CIFAR-10's, in less time and with narrower networks."""
+    notebook = regenerate.assemble(name, **regenerate.repository())
+    place = next(i for i, cell in enumerate(notebook.cells) if SETUP_TAG in tags(cell))
+    small = nbformat.v4.new_code_cell(SMALL_COLAB.format(data=str(photographs)))
+    notebook.cells.insert(place + 1, small)
+    monkeypatch.setitem(regenerate.QUICK, "DATADAM_PROFILE", "colab")
+    regenerate.execute(notebook)
+    assert not [output for output in outputs(notebook) if output.output_type == "error"]
 
 
 @chapter
