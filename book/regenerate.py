@@ -171,8 +171,9 @@ def keep_outputs(notebook, previous):
 def execute(notebook):
     """Run all cells, in the folder of the notebooks, and keep nothing that depends on when or where."""
     NotebookClient(notebook, timeout=CELL_TIMEOUT, kernel_name=KERNEL["name"], record_timing=False,
-                   store_widget_state=False, coalesce_streams=True, extra_arguments=["--log-level=ERROR"],
+                   coalesce_streams=True, extra_arguments=["--log-level=ERROR"],
                    resources={"metadata": {"path": str(NOTEBOOKS)}}).execute(env={**os.environ, **QUICK})
+    notebook.metadata.pop("widgets", None)
     for cell in code_cells(notebook):
         if LIVE_TAG in tags(cell):
             cell.outputs = []

@@ -45,8 +45,8 @@ def frames(pictures: dict[str, Figure], alts: list[str], *, legend: str) -> HTML
     buttons, shown, rules = [], [], []
     for i, (label, image, alt) in enumerate(zip(pictures, images, alts, strict=True)):
         chosen = " checked" if i == 0 else ""
-        buttons.append(
-            f'<input type="radio" name="{name}" id="{name}-{i}"{chosen}>'
+        buttons.append(  # without the data- attribute JupyterLab takes the arrow keys for itself
+            f'<input type="radio" data-lm-suppress-shortcuts="true" name="{name}" id="{name}-{i}"{chosen}>'
             f'<label for="{name}-{i}">{html.escape(label)}</label>'
         )
         shown.append(f'<img class="frame-{i}" alt="{html.escape(alt)}" src="data:image/png;base64,{image}">')

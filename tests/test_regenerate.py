@@ -93,14 +93,16 @@ def test_the_card_says_how_long_a_chapter_takes_as_far_as_that_was_measured(proj
     assert len(project.runs) == 1
 
 
-def test_outputs_of_live_cells_are_not_kept(monkeypatch):
+def test_widgets_run_but_neither_their_output_nor_their_state_is_kept(monkeypatch):
+    live = "import ipywidgets\nfor _ in range(2):\n    ipywidgets.interact(lambda p: print(p), p=(0, 1))"
     notebook = nbformat.v4.new_notebook(cells=[
-        nbformat.v4.new_code_cell("print(1)", metadata={"tags": tags}) for tags in (["live"], [])
+        nbformat.v4.new_code_cell(live, metadata={"tags": ["live"]}), nbformat.v4.new_code_cell("print(1)")
     ])
     monkeypatch.setattr(regenerate, "NOTEBOOKS", regenerate.ROOT)
     regenerate.execute(notebook)
     assert [len(cell.outputs) for cell in notebook.cells] == [0, 1]
     assert [cell.execution_count for cell in notebook.cells] == [1, 2]
+    assert "widgets" not in notebook.metadata
 
 
 def test_the_badge_opens_the_notebook(project):
