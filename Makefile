@@ -45,7 +45,7 @@ test: setup  ## all that continuous integration runs
 	@echo "== lint"
 	$(BIN)/ruff check .
 	@echo "== notebooks: every cell runs, and marked outputs are what the notebook shows"
-	$(QUICK) $(BIN)/pytest --nbval-lax $(NBVAL) notebooks
+	$(QUICK) $(BIN)/pytest --nbval-lax $(NBVAL) -n 2 --dist loadfile notebooks
 	@echo "== notebooks that compute nothing which differs between machines: every output is what they show"
 	$(QUICK) $(BIN)/pytest --nbval $(NBVAL) $$(cat tests/nbval_strict.txt)
 	@echo "== unit tests and doctests; the book, warnings as errors"
