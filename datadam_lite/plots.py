@@ -46,7 +46,7 @@ def show_images(
         axis.axis("off")
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         for axis, image in zip(line, images, strict=False):
-            axis.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=1)
+            axis.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
     for axis, title in zip(axes.flat, titles, strict=False):  # row by row
         axis.set_title(title, fontsize="small")
