@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 QUICK := DATADAM_PROFILE=quick TQDM_DISABLE=1
-NBVAL := --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/sanitize.cfg
+NBVAL := --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/sanitize.cfg
 COVERAGE := --cov=datadam_lite --cov-report=term:skip-covered --cov-fail-under=95
 
 .PHONY: all setup book demo notebooks bench test test-all clean help

@@ -40,7 +40,7 @@ SOURCES, NOTEBOOKS = ROOT / "book" / "chapters", ROOT / "notebooks"
 TIMES = ROOT / "book" / "times.json"                            # seconds that the chapters took, by profile
 WORDS_PER_MINUTE = 130                                          # of a text with equations and code
 
-CELL_TIMEOUT = 120                                              # seconds
+CELL_TIMEOUT = 300                                              # seconds
 QUICK = {"DATADAM_PROFILE": "quick", "TQDM_DISABLE": "1"}       # as in `make test`
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 

@@ -81,7 +81,7 @@ def plant(fault, folder):
 
 def run(notebook, package):
     """Run a notebook under nbval with the package in that folder, until a cell fails; return the process."""
-    options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120", "-x", "-p", "no:cacheprovider"]
+    options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300", "-x", "-p", "no:cacheprovider"]
     path = regenerate.NOTEBOOKS / f"{notebook}.ipynb"
     environment = {**os.environ, **regenerate.QUICK, "PYTHONPATH": str(package)}
     command = [sys.executable, "-m", "pytest", *options, path]
