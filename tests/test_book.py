@@ -51,7 +51,7 @@ def test_page_fetches_nothing_from_another_host(book, page):
     tags = soup(book / f"{page}.html").find_all(FETCHED.keys())
     addresses = [tag[FETCHED[tag.name]] for tag in tags if tag.get(FETCHED[tag.name])]
     assert len(addresses) > 5
-    assert not [address for address in addresses if "//" in address]
+    assert not [address for address in addresses if "//" in address and not address.startswith("data:")]
 
 
 @pages

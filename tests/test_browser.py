@@ -69,7 +69,7 @@ class Visit:
         self.page.add_init_script(path=ROOT / "tests" / "browser.js")
         self.page.goto(path.as_uri() + query)
         self.page.evaluate("window.MathJax?.startup?.promise")
-        self.page.add_style_tag(content="* { transition: none !important }")      # colours at once, not in a second
+        self.page.add_style_tag(content="* { transition: none !important; animation: none !important }")  # at once
         self.page.evaluate("document.querySelectorAll('details').forEach((each) => each.open = true)")
         self.page.evaluate("Promise.all([...document.images].map((img) => img.decode().catch(() => 0)))")
 
@@ -224,7 +224,7 @@ def test_a_frame_player_fits_into_the_book(browser, book, figures):
     player = frames(drawn, [f"This is frame {i}." for i in range(12)], legend="Which frame?")
     visit = Visit(browser, book / f"{listed()[0]}.html")
     visit.insert(player.data)
-    assert walk(visit.page) == 1
+    assert walk(visit.page) == players(listed()[0]) + 1
     for mode in ("light", "dark"):
         visit.look(mode, PHONE)
         assert [visit.ask(check) for check in ("contrast", "figures", "sideways", "cut", "ids")] == [[]] * 5
