@@ -118,6 +118,8 @@ def times(name, notebook):
 
 def fill(cell, url):
     """The cell itself, or what belongs in its place if its tag says so: the setup cell, a listing."""
+    if LIVE_TAG in tags(cell):
+        cell.metadata["tags"] = [*tags(cell), "nbval-ignore-output"]
     for tag in tags(cell):
         if tag == SETUP_TAG:
             code = SETUP_CELL.substitute(address=json.dumps(url))
