@@ -43,8 +43,8 @@ def pictures(name: str) -> dict[str, Tensor]:
     return load_file(FOLDER / f"{name}.safetensors")
 
 
-def published(method: str, ipc: int, dataset: str = "CIFAR-10") -> str:
-    """Return what a paper prints for a method, or "not available".
+def published(method: str, ipc: int | None, dataset: str = "CIFAR-10") -> str:
+    """Return what a paper prints for a method, or "not available"; ipc None: trained on the whole training set.
 
     >>> published("datadam", 1)
     '32.0 ± 1.2 % (DataDAM, Table 1)'
