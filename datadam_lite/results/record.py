@@ -144,9 +144,9 @@ def perform(name: str, data: str, work: Path) -> dict:
             "terms": sets[0].provenance["terms"], "losses": sets[0].losses[::20].tolist(),
         }  # fmt: skip
         pictures = made[0][1]
-    started, how = time.time(), {"networks": run.networks, "settings": Settings(compile=run.settings.compile)}  # float32
+    started = time.time()
     rows = [
-        row(run, train.name, method, protocol, evaluate(chosen, test, protocol=protocol, **how))
+        row(run, train.name, method, protocol, evaluate(chosen, test, networks=run.networks, protocol=protocol))
         for protocol in map(PROTOCOLS.get, run.protocols)
         for method, chosen in candidates.items()
     ]
