@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-QUICK := DATADAM_PROFILE=quick TQDM_DISABLE=1
+QUICK := env -u MPLBACKEND DATADAM_PROFILE=quick TQDM_DISABLE=1
 NBVAL := --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/sanitize.cfg
 COVERAGE := --cov=datadam_lite --cov-report=term:skip-covered --cov-fail-under=95
 

@@ -41,7 +41,8 @@ TIMES = ROOT / "book" / "times.json"                            # seconds that t
 WORDS_PER_MINUTE = 130                                          # of a text with equations and code
 
 CELL_TIMEOUT = 300                                              # seconds
-QUICK = {"DATADAM_PROFILE": "quick", "TQDM_DISABLE": "1"}       # as in `make test`
+INLINE = "module://matplotlib_inline.backend_inline"            # figures as in a notebook, whatever the shell says
+QUICK = {"DATADAM_PROFILE": "quick", "TQDM_DISABLE": "1", "MPLBACKEND": INLINE}
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 SETUP_TAG, SOURCE_TAG, LIVE_TAG = "setup", "source:", "live"
