@@ -25,7 +25,7 @@ PROFILES = {
     # to about the same accuracy as the fixed protocol's.
     "quick": Profile(
         "quick", "digits", Protocol(name="short, width 32", epochs=300, lr=0.05, width=32),
-        {"width": 32, "iterations": 200, "real_batch": 64},
+        {"width": 32, "iterations": 200, "real_batch": 32},
         threads=1,
     ),
     # Minutes on a GPU such as Colab's: all of CIFAR-10, networks of full width, a fraction of the paper's iterations.

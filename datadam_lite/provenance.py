@@ -5,7 +5,7 @@ import io
 import platform
 import tokenize
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from inspect import getsource, unwrap
 from pathlib import Path
@@ -41,6 +41,7 @@ def code_of_files() -> dict[str, str]:
     return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
 
 
+@cache
 def _code(source: str) -> str:
     """The tokens of a source file, without comments and without strings that stand alone.
 

@@ -83,7 +83,9 @@ RUNS = {
     "imagenette64-ipc1-random": Run("random", networks=3),  # seed 0: what the next two begin with
     "imagenette64-ipc1-dm": Run("dm", **LARGER, initial=False),
     "imagenette64-ipc1-datadam": Run("datadam", **LARGER, initial=False),
-    "imagenette64-ipc1-noise": Run("datadam", **(LARGER | {"changes": LARGER["changes"] | {"init": "noise"}})),
+    "imagenette64-ipc1-noise": Run(
+        "datadam", **(LARGER | {"changes": LARGER["changes"] | {"init": "noise"}}), initial=False
+    ),
 }
 
 
