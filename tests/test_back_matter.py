@@ -208,7 +208,7 @@ def test_the_page_of_results_shows_every_recorded_run(name):
 
 
 def test_blocks_of_the_page_have_one_scale_each():
-    titles = re.findall(r"\*\*(\w+), \d+ per class, scale (\w+), protocol (.+)\*\*", markdown_outputs())
+    titles = re.findall(r"\*\*([\w-]+), \d+ per class, scale (\w+), protocol (.+)\*\*", markdown_outputs())
     rows = [row for name in results.names() for row in results.read(name)["rows"]]
     assert {title[1] for title in titles} == {row["scale"] for row in rows}
     assert len(titles) == len({(r["dataset"], r["ipc"], r["scale"], r["protocol"]) for r in rows})
