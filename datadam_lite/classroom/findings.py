@@ -1,7 +1,8 @@
 """What a check says: one sentence for each thing that is wrong, the likely cause, and notes."""
 
 import html
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from datadam_lite.classroom.guard import Stumble
@@ -9,7 +10,7 @@ from datadam_lite.classroom.guard import Stumble
 
 @dataclass(frozen=True)
 class Finding:
-    """A check's name, and the sentence it has to say; None: nothing, all is well."""
+    """What was looked at, and what there is to say about it; None: nothing, all is well."""
 
     name: str
     sentence: str | None = None
@@ -27,19 +28,31 @@ def attempt(rule: Callable, *arguments, prefix: str = "") -> Finding:
         sentence = rule(*arguments)
     except Stumble as stumble:
         sentence = str(stumble)
+    except Exception as error:  # a student never sees a traceback of ours, whatever came back
+        sentence = f"What came back could not be compared ({type(error).__name__}: {error}). Print it for several maps."
     return Finding(prefix + rule.__name__.replace("_", " "), sentence)
+
+
+def in_turn(rules: Iterable[Callable], *arguments) -> list[Finding]:
+    """Try rules until one does not hold."""
+    found = []
+    for rule in rules:
+        found.append(attempt(rule, *arguments))
+        if found[-1].sentence:
+            break
+    return found
 
 
 @dataclass(frozen=True)
 class Feedback:
     """What `check_attention` returns: print it, or leave it as the last line of a cell.
 
-    >>> feedback = Feedback("spatial attention", (Finding("finite"), Finding("length one", "the lengths are 2")))
+    >>> feedback = Feedback("spatial attention", (Finding("finite"), Finding("length one", "It is 2.")))
     >>> feedback.passed, [finding.name for finding in feedback.failures]
     (False, ['length one'])
     >>> print(feedback)
     NOT YET: 1 of 2 checks of spatial attention failed.
-    - length one: the lengths are 2.
+    - length one: It is 2.
     Kept: finite.
     """
 
@@ -80,12 +93,12 @@ class Feedback:
     @property
     def kept(self) -> str:
         """The names of the checks that did not fail."""
-        return ", ".join(check.name for check in self.checks if not check.sentence)
+        return "; ".join(check.name for check in self.checks if not check.sentence)
 
     def __str__(self) -> str:
         lines = [self.verdict]
         for heading, found in self.sections():
-            lines += [f"{heading}:"] * bool(heading) + [f"- {f.name}: {f.sentence}." for f in found]
+            lines += [f"{heading}:"] * bool(heading) + [f"- {f.name}: {f.sentence}" for f in found]
         return "\n".join(lines + [f"Kept: {self.kept}."] * bool(self.kept))
 
     __repr__ = __str__
@@ -94,7 +107,7 @@ class Feedback:
         """The same as paragraphs and lists, which need no colour; a student's text is never taken for HTML."""
         parts = [f"<p><strong>{html.escape(self.verdict)}</strong></p>"]
         for heading, found in self.sections():
-            items = "".join(f"<li><strong>{escape(f.name)}:</strong> {escape(f.sentence)}.</li>" for f in found)
+            items = "".join(f"<li><strong>{escape(f.name)}:</strong> {escape(f.sentence)}</li>" for f in found)
             parts += [f"<p>{heading}:</p>"] * bool(heading) + [f"<ul>{items}</ul>"]
         return "\n".join(parts + [f"<p>Kept: {self.kept}.</p>"] * bool(self.kept))
 
@@ -105,6 +118,4 @@ def escape(text: str) -> str:
     >>> escape("a `<lambda>`, and 1 < 2")
     'a <code>&lt;lambda&gt;</code>, and 1 &lt; 2'
     """
-    parts = html.escape(text, quote=False).split("`")
-    whole = len(parts) % 2  # an odd ` has no partner
-    return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)) if whole else "`".join(parts)
+    return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(text, quote=False))

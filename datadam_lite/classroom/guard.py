@@ -7,15 +7,18 @@ import sysconfig
 import traceback
 import warnings
 from collections.abc import Callable
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-PACKAGE = str(Path(__file__).parents[1])
-LIBRARIES = (PACKAGE, *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))
+# Files of no student: this package's, PyTorch's, and Python's own and installed ones.
+LIBRARIES = (
+    str(Path(__file__).parents[1]), str(Path(torch.__file__).parent),
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+)  # fmt: skip
 
 
 class Stumble(Exception):
@@ -29,16 +32,17 @@ class Guarded:
 
     >>> Guarded(lambda maps: maps.sum(1))(torch.ones(1, 2, 1, 1))
     tensor([[[2.]]])
-    >>> Guarded(lambda maps: maps / 0 if maps.any() else None)(torch.zeros(1, 2, 1, 1))
+    >>> Guarded(lambda maps: None)(torch.ones(1, 2, 1, 1))
     Traceback (most recent call last):
-    datadam_lite.classroom.guard.Stumble: a tensor [B, D] was expected, and None came back; does every path end in a `return`?
-    """  # noqa: E501
+    datadam_lite.classroom.guard.Stumble: A tensor [B, D] was expected, and nothing came back. Is there a `return`?
+    """
 
     def __init__(self, fn: Callable):
         self.fn = fn
 
     def __call__(self, maps: Tensor, **options) -> Tensor:
-        return self._run(maps.clone(), options)
+        """Call it on a copy of the maps."""
+        return self._run(maps.clone(memory_format=torch.contiguous_format), options)
 
     def changes(self, maps: Tensor) -> bool:
         """Whether the maps are others after the call."""
@@ -59,17 +63,15 @@ class Guarded:
         try:
             return torch.autograd.grad((weights * vectors.flatten()).sum(), maps, allow_unused=True)[0]
         except Exception as error:  # a backward pass of the student's own may raise anything
-            raise Stumble(f"the backward pass {raised(error)}") from None
+            raise Stumble(f"The backward pass {raised(error)}") from None
 
     def _run(self, maps: Tensor, options: dict) -> Tensor:
         try:
             with torch.enable_grad():
                 vectors = self.fn(maps, **options)
-        except Stumble:
-            raise
         except (Exception, SystemExit) as error:
-            raise Stumble(f"on {str(maps.dtype)[6:]} maps {list(maps.shape)} it {raised(error)}") from None
-        if not isinstance(vectors, Tensor):
+            raise Stumble(f"On {str(maps.dtype)[6:]} maps of shape {list(maps.shape)} it {raised(error)}") from None
+        if not isinstance(vectors, Tensor) or vectors.layout is not torch.strided:
             raise Stumble(_no_tensor(vectors))
         return vectors
 
@@ -78,8 +80,9 @@ def raised(error: BaseException) -> str:
     """Say what was raised, and in which line of the student's."""
     message = (str(error).strip().splitlines() or ["no message"])[0][:200]
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(LIBRARIES)]
-    line = f", in line {frames[-1].lineno} (`{frames[-1].line}`)" if frames and frames[-1].line else ""
-    return f"raised {type(error).__name__}: {message}{line}; call it on such maps in a cell of its own to see more"
+    line = f", in line {frames[-1].lineno}, `{frames[-1].line}`" if frames and frames[-1].line else ""
+    told = f"raised {type(error).__name__}: {message.rstrip('.')}{line}"
+    return told + ". Call it on torch.rand of that shape to see all that Python says."
 
 
 def parameters(fn: Callable) -> dict[str, inspect.Parameter]:
@@ -91,16 +94,16 @@ def parameters(fn: Callable) -> dict[str, inspect.Parameter]:
 
 
 def _no_tensor(value) -> str:
-    """The sentence about a value that is not a tensor."""
-    expected = "a tensor [B, D] was expected, and "
+    """What to say of a value that is not a tensor."""
     if value is None:
-        return expected + "None came back; does every path end in a `return`?"
+        return "A tensor [B, D] was expected, and nothing came back. Is there a `return`?"
     if isinstance(value, (tuple, list)):
-        return expected + (
-            f"a {type(value).__name__} of {len(value)} came back; some operations return values and places together, "
-            "and vectors in a list have to become one tensor: print what each step returns"
+        return (
+            f"A tensor [B, D] was expected, and a {type(value).__name__} of {len(value)} came back. Some operations "
+            "return values together with their places, and vectors in a list are not one tensor yet: print each step."
         )
-    return expected + f"{type(value).__name__} came back; print the type after each step to see where it changes"
+    what = f"a tensor of layout {value.layout}" if isinstance(value, Tensor) else type(value).__name__
+    return f"A dense tensor [B, D] was expected, and {what} came back. Print what each step returns."
 
 
 @contextmanager
@@ -114,8 +117,9 @@ def undisturbed():
     """
     before = torch.get_default_dtype(), random.getstate(), np.random.get_state()
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    on_the_cpu = nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
     with (
-        torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad(),
+        on_the_cpu, torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad(),
         warnings.catch_warnings(), redirect_stdout(io.StringIO()),
     ):  # fmt: skip
         warnings.simplefilter("ignore")

@@ -1,0 +1,74 @@
+"""Notes: what can be seen of a function that is neither right nor wrong."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import torch
+
+from datadam_lite.classroom import laws
+from datadam_lite.classroom.claim import ENTRIES, Claim
+from datadam_lite.classroom.diagnosis import likely
+from datadam_lite.classroom.findings import Finding, attempt
+from datadam_lite.classroom.guard import Guarded, Stumble
+from datadam_lite.classroom.laws import laws_of, number_of_entries
+from datadam_lite.classroom.probes import USUAL, after_relu, of_both_signs
+
+
+def notes(fn: Guarded, kind: str | None) -> tuple[Finding, ...]:
+    """What to remark on a function that keeps the basics of the contract."""
+    found = []
+    with suppress(Exception):  # of a function that fails elsewhere there may be nothing to remark
+        found.extend(remarks(fn, kind))
+    return tuple(found)
+
+
+def remarks(fn: Guarded, kind: str | None) -> Iterator[Finding]:
+    """All there is to remark, as it is found."""
+    if fn(after_relu(*USUAL).float()).dtype == torch.float64:
+        yield Finding("type", "Maps in float32 give vectors in float64: right, and twice the memory.")
+    if kind is None:
+        yield from recognised(fn) or properties(fn)
+        if not harmless(fn):
+            told = "Not all it returns for them is finite. A ReLU lets none through, other activations do."
+            yield Finding("negative responses", told)
+    elif kind != "mixed" and (p := Claim(fn, kind).power):
+        yield Finding("power", f"Called with the maps alone, it raises responses to the power {p:.3g}.")
+
+
+def properties(fn: Guarded) -> Iterator[Finding]:
+    """Which of the laws that can be tried on any function it keeps, and which not."""
+    _, c, h, w = USUAL
+    claim = Claim(fn, "spatial")
+    tried = [laws.no_negative_entries, laws.length_one, laws.blind_to_scale]
+    tried += [laws.blind_to_channel_order, laws.blind_to_position_order]
+    entries = fn(after_relu(*USUAL)).shape[1]
+    tried += [laws.moves_with_the_channels] * (entries == c) + [laws.moves_with_the_positions] * (entries == h * w)
+    found = [attempt(law, claim) for law in tried]
+    for name, named in (
+        ("laws that it keeps", [f.name for f in found if not f.sentence]),
+        ("laws that it does not keep, and need not", [f.name for f in found if f.sentence]),
+    ):
+        if named:
+            yield Finding(name, ", ".join(named) + ".")
+
+
+def recognised(fn: Guarded) -> list[Finding]:
+    """Which kind of attention it is, or which it is but for one of the known mistakes, where it may be meant."""
+    for kind in ENTRIES:
+        claim = Claim(fn, kind)
+        if number_of_entries(claim):
+            continue
+        if not any(f.sentence for f in laws_of(fn, kind)):
+            return [Finding("recognised", f"It is {kind} attention.")]
+        if mistake := likely(claim)[0]:
+            told = f"It is {kind} attention but for one thing, which would be a mistake there: {mistake.name}."
+            return [Finding("resembles", told), *properties(fn)]
+    return []
+
+
+def harmless(fn: Guarded) -> bool:
+    """Whether what it returns for negative responses is finite."""
+    try:
+        return bool(fn(of_both_signs(*USUAL)).isfinite().all())
+    except Stumble:
+        return False
