@@ -49,7 +49,7 @@ test: setup  ## all that continuous integration runs
 	@echo "== notebooks that compute nothing which differs between machines: every output is what they show"
 	$(QUICK) $(BIN)/pytest --nbval $(NBVAL) $$(cat tests/nbval_strict.txt)
 	@echo "== unit tests and doctests; the book, warnings as errors"
-	$(BIN)/pytest --jaxtyping-packages=datadam_lite,beartype.beartype --doctest-modules -m "not slow" $(COVERAGE) tests datadam_lite
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --jaxtyping-packages=datadam_lite,beartype.beartype --doctest-modules -m "not slow" $(COVERAGE) tests datadam_lite
 
 test-all: test  ## the same and the tests that take minutes
 	$(BIN)/pytest -m slow tests
