@@ -528,6 +528,8 @@ def test_a_law_that_is_broken_is_told_with_numbers():
     ("spatial", lambda f, p=4: spatial(f, 4.0), ["power", "large p"]),
     ("spatial", lambda f, p=4: spatial(f, p + 1.0), ["power"]),
     ("spatial", lambda f, p=4: spatial(f, 1.0 * min(p, 9)), ["large p"]),
+    ("spatial", lambda f, p=4: spatial(f, 1.0 + len(range(p))), ["power"]),  # whole numbers only
+    ("spatial", lambda f, p=4.0: spatial(f, 1.0 + float.fromhex(p.hex())), ["power"]),  # no whole numbers
 ])  # fmt: skip
 def test_each_law_is_found_broken_by_a_function_that_breaks_it_alone(kind, fn, laws):
     assert failed(check_attention(fn, kind)) == laws
