@@ -26,7 +26,7 @@ RULES = {
     "unit": "each of the two unit vectors times its weight, and the whole then divided by its length",
 }
 LAWS = ("length one", "blind to scale", "blind to channel order", "blind to position order")
-ABLATIONS = {"p": (1.0, 2.0, 4.0, 8.0), "lam": (0.0, 0.01, 0.1, 1.0), "layers": (1, 2, (1, 2))}
+ABLATIONS = {"power": (1.0, 2.0, 4.0, 8.0), "lam": (0.0, 0.01, 0.1, 1.0), "layers": (1, 2, (1, 2))}
 
 
 @dataclass(frozen=True)
