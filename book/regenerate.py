@@ -145,6 +145,11 @@ def assemble(name, url, branch="main"):
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and "{times}" in cell.source:
             cell.source = cell.source.replace("{times}", times(name, notebook))
+    return finish(notebook, name, url, branch)
+
+
+def finish(notebook, name, url, branch):
+    """Give a notebook its badge, and the ids and metadata that every notebook here has."""
     if url.startswith("https://github.com/"):           # Colab opens notebooks from GitHub only
         notebook.cells.insert(0, badge(name, url, branch))
     for i, cell in enumerate(notebook.cells):
