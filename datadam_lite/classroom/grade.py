@@ -1,0 +1,120 @@
+"""Grading: a submission's functions are taken out, run in a sandbox, and tried by the rubric of the assignment."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from datadam_lite.classroom.assignments import ASSIGNMENTS
+from datadam_lite.classroom.definitions import Definitions, definitions
+from datadam_lite.classroom.marks import Earned, Grade, marked
+from datadam_lite.classroom.marks_of_equations import of_an_equation
+from datadam_lite.classroom.marks_of_evidence import of_evidence
+from datadam_lite.classroom.marks_of_ideas import of_an_idea
+from datadam_lite.classroom.marks_of_mixtures import of_a_mixture
+from datadam_lite.classroom.marks_of_tests import of_a_test
+from datadam_lite.classroom.notebook import SubmissionError
+from datadam_lite.classroom.proxy import Raised
+from datadam_lite.classroom.sandbox import Ended, Sandbox
+from datadam_lite.classroom.variant import variant
+from datadam_lite.errors import known
+
+
+def grade(path: str | Path, assignment: str, class_seed: str) -> Grade:
+    """Grade a submission, a notebook or a Python file; whatever is wrong with it is in the grade, and not raised.
+
+    assignment: a0 … a5; class_seed: the teacher's secret string, from which tasks and hidden inputs are drawn. It takes
+    seconds, most of them to start the sandbox; A4 and A5 distil, too.
+
+    Raises: DataDamError for an unknown assignment, a class seed that is too short, or a system without sandboxes.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "mine.py").write_text("def spatial_atention(maps): return maps.sum(1).flatten(1)")
+    ...     found = grade(Path(folder, "mine.py"), "a0", "a string of the teacher's")
+    >>> found.score, found.message.split(".")[2]
+    (0.0, ' Is it spatial_atention? Then rename it')
+    """
+    known(assignment, ASSIGNMENTS, "assignment")
+    variant(class_seed)
+    earned, said, remarks = [], [], ()
+    try:
+        submission = definitions(path)
+        names = usable(submission, ASSIGNMENTS[assignment].functions, said)
+        if names:
+            with Sandbox(submission.source(*names), where=submission.where) as box:
+                remarks = box.unlimited
+                for each in MARKERS[assignment](Handed(submission, box, said), class_seed):
+                    earned.append(each)
+    except (SubmissionError, Ended) as error:
+        said.append(str(error))
+    except Raised as error:
+        said.append(f"The definitions can't be run: {type(error).__name__}: {error}.")
+    return Grade(assignment, marked(assignment, earned), " ".join(said), remarks)
+
+
+def usable(submission: Definitions, names: Sequence[str], said: list[str]) -> list[str]:
+    """The functions that are there with all that they need; of the others it is said what is wrong."""
+    found = []
+    for name in names:
+        try:
+            submission.source(name)
+            found.append(name)
+        except SubmissionError as error:
+            said.append(str(error))
+    return found
+
+
+class Handed:
+    """What was handed in, as the markers see it: functions that run in the sandbox, and constants.
+
+    What isn't there is a function that raises, or None, and `said` has it.
+    """
+
+    def __init__(self, submission: Definitions, box: Sandbox, said: list[str]):
+        self.submission, self.box, self.said = submission, box, said
+
+    def function(self, name: str) -> Callable:
+        """The function of that name."""
+        try:
+            return self.box.function(name)
+        except Raised:
+            return absent
+
+    def constant(self, name: str):
+        """The literal of that name."""
+        try:
+            return self.submission.constant(name)
+        except SubmissionError as error:
+            self.said.append(str(error))
+            return None
+
+
+def absent(maps, p=4):
+    """In place of a function that wasn't handed in."""
+    raise LookupError("there is no such function")
+
+
+def _spatial(handed: Handed, class_seed: str) -> Iterator[Earned]:
+    return of_an_equation(handed.function("spatial_attention"), "spatial", 4, class_seed)
+
+
+def _channel(handed: Handed, class_seed: str) -> Iterator[Earned]:
+    return of_an_equation(handed.function("channel_attention"), "channel", 4, class_seed)
+
+
+def _mixture(handed: Handed, class_seed: str) -> Iterator[Earned]:
+    return of_a_mixture(handed.function("mixed_attention"), variant(class_seed), class_seed)
+
+
+def _bugs(handed: Handed, class_seed: str) -> Iterator[Earned]:
+    return of_a_test(handed.box.tries, handed.function("mended_attention"), variant(class_seed), class_seed)
+
+
+def _idea(handed: Handed, class_seed: str) -> Iterator[Earned]:
+    return of_an_idea(handed.function("my_attention"), variant(class_seed))
+
+
+def _evidence(handed: Handed, class_seed: str) -> Iterator[Earned]:
+    return of_evidence(handed.box.call, handed.constant("RESULTS"), variant(class_seed), class_seed)
+
+
+MARKERS = {"a0": _spatial, "a1": _channel, "a2": _mixture, "a3": _bugs, "a4": _idea, "a5": _evidence}
