@@ -1,6 +1,7 @@
 """Grading: a submission's functions are taken out, run in a sandbox, and tried by the rubric of the assignment."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from datadam_lite.classroom.assignments import ASSIGNMENTS
@@ -66,18 +67,19 @@ def usable(submission: Definitions, names: Sequence[str], said: list[str]) -> li
 class Handed:
     """What was handed in, as the markers see it: functions that run in the sandbox, and constants.
 
-    What isn't there is a function that raises, or None, and `said` has it.
+    What isn't there is None, and `said` has it.
     """
 
     def __init__(self, submission: Definitions, box: Sandbox, said: list[str]):
         self.submission, self.box, self.said = submission, box, said
 
-    def function(self, name: str) -> Callable:
+    def function(self, name: str) -> Callable | None:
         """The function of that name."""
         try:
             return self.box.function(name)
-        except Raised:
-            return absent
+        except Raised as error:
+            self.said.append(f"{name} isn't a function of the maps ({type(error).__name__}: {error}).")
+            return None
 
     def constant(self, name: str):
         """The literal of that name."""
@@ -88,21 +90,14 @@ class Handed:
             return None
 
 
-def absent(maps, p=4):
-    """In place of a function that wasn't handed in."""
-    raise LookupError("there is no such function")
-
-
-def _spatial(handed: Handed, class_seed: str) -> Iterator[Earned]:
-    return of_an_equation(handed.function("spatial_attention"), "spatial", 4, class_seed)
-
-
-def _channel(handed: Handed, class_seed: str) -> Iterator[Earned]:
-    return of_an_equation(handed.function("channel_attention"), "channel", 4, class_seed)
+def _equation(handed: Handed, class_seed: str, kind: str) -> Iterator[Earned]:
+    fn = handed.function(f"{kind}_attention")
+    return of_an_equation(fn, kind, 4, class_seed) if fn else iter(())
 
 
 def _mixture(handed: Handed, class_seed: str) -> Iterator[Earned]:
-    return of_a_mixture(handed.function("mixed_attention"), variant(class_seed), class_seed)
+    fn = handed.function("mixed_attention")
+    return of_a_mixture(fn, variant(class_seed), class_seed) if fn else iter(())
 
 
 def _bugs(handed: Handed, class_seed: str) -> Iterator[Earned]:
@@ -110,11 +105,15 @@ def _bugs(handed: Handed, class_seed: str) -> Iterator[Earned]:
 
 
 def _idea(handed: Handed, class_seed: str) -> Iterator[Earned]:
-    return of_an_idea(handed.function("my_attention"), variant(class_seed))
+    fn = handed.function("my_attention")
+    return of_an_idea(fn, variant(class_seed)) if fn else iter(())
 
 
 def _evidence(handed: Handed, class_seed: str) -> Iterator[Earned]:
     return of_evidence(handed.box.call, handed.constant("RESULTS"), variant(class_seed), class_seed)
 
 
-MARKERS = {"a0": _spatial, "a1": _channel, "a2": _mixture, "a3": _bugs, "a4": _idea, "a5": _evidence}
+MARKERS = {
+    "a0": partial(_equation, kind="spatial"), "a1": partial(_equation, kind="channel"),
+    "a2": _mixture, "a3": _bugs, "a4": _idea, "a5": _evidence,
+}  # fmt: skip

@@ -1,21 +1,28 @@
 """Marks for an attention of one's own, assignment A4: right as far as anything can be right, and does it distil?"""
 
 from collections.abc import Callable, Iterator
+from functools import cache
+from statistics import fmean
 
 from datadam_lite.classroom import laws
-from datadam_lite.classroom.behaviour import behaviour
+from datadam_lite.classroom.behaviour import OPTIONS, digits, distil, one_thread, push, tested
 from datadam_lite.classroom.check import check_attention
 from datadam_lite.classroom.claim import Claim
 from datadam_lite.classroom.findings import Feedback, attempt
 from datadam_lite.classroom.guard import Guarded, undisturbed
 from datadam_lite.classroom.marks import Earned
 from datadam_lite.classroom.marks_of_equations import of_the_contract
-from datadam_lite.classroom.measured import START
+from datadam_lite.classroom.measured import difference
 from datadam_lite.classroom.variant import Variant
 from datadam_lite.errors import DataDamError
+from datadam_lite.recipes import recipe
+from datadam_lite.report import Report
 
 SETS = 2
-MARGIN = 3.0  # per cent
+
+# Per cent. The same set made on two machines differs by 1.5 (evidence.TOLERANCE), so the mean of two by 1.1: this is
+# three times as much. Nine sensible functions gained 5 to 14, three that keep next to nothing of the maps -6 to 1.
+MARGIN = 3.0
 
 
 def of_an_idea(fn: Callable, variant: Variant) -> Iterator[Earned]:
@@ -46,19 +53,40 @@ def of_its_own(feedback: Feedback) -> Earned:
 
 
 def of_behaviour(fn: Callable, feedback: Feedback) -> Earned:
-    """Of the sets that it distils, those that are better by a margin than the images they began with.
-
-    The same set, distilled on two machines, differs by some 1.5 per cent (evidence.TOLERANCE says more): the margin is
-    twice that.
-    """
+    """Whether the sets that it distils are better than the real images they began with: half; by a margin: all."""
     if not feedback.passed:
         return Earned(0, "This counts when it keeps the contract.")
     try:
-        found = behaviour(fn, ipcs=(1,), sets=SETS)
+        gains = gains_over_the_start(fn)
     except DataDamError as error:
         return Earned(0, str(error))
-    gains = found.gains[1][START].models
     told = " and ".join(f"{gain:+.1f}" for gain in gains)
-    better = sum(gain >= MARGIN for gain in gains)
-    said = f"Two sets became better by {told} points; {MARGIN:g} were expected of each." if better < SETS else ""
-    return Earned(better / SETS, said)
+    said = f"Its sets became better by {told} points, and {MARGIN:g} were expected on average."
+    better = fmean(gains)
+    return Earned(1) if better >= MARGIN else Earned(0.5 if better > 0 else 0, said)
+
+
+def gains_over_the_start(fn: Callable) -> list[float]:
+    """How much better each set is than its start, in per cent; as `behaviour` has it, without the reference's sets.
+
+    Raises: DataDamError if there is no gradient at the start, or the loss is not finite.
+    """
+    with one_thread():
+        scale = usual_push() / push(recipe("datadam", attention=fn, **OPTIONS), 1)
+        made = distil(recipe("datadam", attention=fn, loss_scale=scale, **OPTIONS), 1, range(SETS))
+        return difference(tested(made), starts()).models
+
+
+@cache
+def usual_push() -> float:
+    """The push of spatial attention on the images."""
+    with one_thread():
+        return push(recipe("datadam", **OPTIONS), 1)
+
+
+@cache
+def starts() -> Report:
+    """How good the images are that the sets begin with: those of any attention."""
+    unmoved = recipe("datadam", **(OPTIONS | {"iterations": 1}))
+    with one_thread():
+        return tested([each.initial(digits()[0]) for each in distil(unmoved, 1, range(SETS))])

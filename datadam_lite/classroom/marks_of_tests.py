@@ -21,6 +21,7 @@ def attention(maps, p={p}):
 Bugs = tuple[int | None, ...]
 Tries = Callable[[str, list[str]], list[str | None]]  # as Sandbox.tries
 NOTICED = "AssertionError"
+MENDED = 4  # lines of the mended function
 REJECTS = Finding(
     "the test rejects what is right",
     "Numbers that are computed in another order differ in their last digits, and a right function may scale its maps. "
@@ -33,9 +34,12 @@ ACCEPTS = Finding(
 )
 
 
-def of_a_test(tries: Tries, mended: Callable, variant: Variant, class_seed: str) -> Iterator[Earned]:
-    """The lines of A3; the mended function comes first, because it is tried on nothing that the test must not tell."""
-    yield from of_an_equation(mended, "spatial", variant.p_broken, class_seed)
+def of_a_test(tries: Tries, mended: Callable | None, variant: Variant, class_seed: str) -> Iterator[Earned]:
+    """The lines of A3; the mended function first, before the student's code has seen what the test is tried on."""
+    if mended is None:
+        yield from [Earned(0, "Not handed in.")] * MENDED
+    else:
+        yield from of_an_equation(mended, "spatial", variant.p_broken, class_seed)
     right = [source("attention", variant.p_broken, (None,) * len(SLOTS)), SCALED.format(p=variant.p_broken)]
     groups = [right, *([text(variant, bugs) for bugs in group] for group in (all_bugs(variant), *single_bugs(variant)))]
     outcomes = in_hidden_order(tries, groups, class_seed)
