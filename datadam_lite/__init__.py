@@ -8,7 +8,7 @@ torch.Size([10, 1, 8, 8])
 """
 
 from datadam_lite.attention import ATTENTION, channel, spatial
-from datadam_lite.classroom import check_attention
+from datadam_lite.classroom import behaviour, check_attention, redraw
 from datadam_lite.coresets import CORESETS, farthest_first, forgetting, herding, k_center, k_means, random, select
 from datadam_lite.data import ImageSet, load
 from datadam_lite.datasets import DATASETS
@@ -30,9 +30,9 @@ from datadam_lite.synthetic import SyntheticSet
 __all__ = [
     "ATTENTION", "CORESETS", "DATASETS", "KERNELS", "NETWORKS", "PROTOCOLS", "RECIPES", "ConvNet", "DataDamError",
     "Distiller", "Features", "ImageSet", "Preprocess", "Profile", "Protocol", "Recipe", "Report", "Settings",
-    "SyntheticSet", "Term", "accuracy", "channel", "check_attention", "class_vectors", "cross_architecture",
-    "distill", "evaluate", "farthest_first", "forgetting", "generator", "herding", "k_center", "k_means", "load",
-    "matching_loss", "mmd", "objective", "random", "recipe", "reset", "select", "spatial", "train_network",
-    "train_networks", "use_profile",
+    "SyntheticSet", "Term", "accuracy", "behaviour", "channel", "check_attention", "class_vectors",
+    "cross_architecture", "distill", "evaluate", "farthest_first", "forgetting", "generator", "herding", "k_center",
+    "k_means", "load", "matching_loss", "mmd", "objective", "random", "recipe", "redraw", "reset", "select", "spatial",
+    "train_network", "train_networks", "use_profile",
 ]  # fmt: skip
 __version__ = "0.1.0"

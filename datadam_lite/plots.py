@@ -1,11 +1,13 @@
 """One look for every figure: white ground, colour-blind-safe colours, nothing told by colour alone."""
 
+import statistics
 from itertools import cycle
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import seaborn as sns
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -96,6 +98,77 @@ def accuracies(reports: dict[str, Report], *, label: str = "test accuracy (%)") 
         axis.errorbar(report.mean, place - 0.12, xerr=report.std, fmt="k|", markersize=12, capsize=4)
     axis.set_yticks(range(len(reports)), reports)
     axis.set(xlabel=label, ylim=(len(reports) - 0.5, -0.5))
+    return figure
+
+
+def paired(panels: dict[str, dict[str, Report]], names: dict[str, str] | None = None) -> Figure:
+    """Draw reports that are paired set by set: a line of two axes for each panel.
+
+    panels: title -> label -> report, of equally many sets; names: other names of labels, for the axes. Left: a point
+    for each set, those of a pair joined. Right: the last label minus each of the others, its mean and 95 % interval.
+
+    >>> reports = {"start": Report([[60.0], [64.0]]), "yours": Report([[80.0], [82.0]])}
+    >>> plt.close(paired({"1 image per class": reports}))
+    """
+    figure, axes = plt.subplots(
+        len(panels), 2, figsize=(8.2, 2.5 * len(panels)), squeeze=False, width_ratios=[1.25, 1], sharex="col"
+    )
+    for (accuracies_of, differences), (title, reports) in zip(axes, panels.items(), strict=True):
+        labels = [(names or {}).get(label, label) for label in reports]
+        means = [[statistics.fmean(row) for row in report.accuracies] for report in reports.values()]
+        for of_one_seed in zip(*means, strict=True):
+            accuracies_of.plot(of_one_seed, range(len(labels)), "-", color="0.7", linewidth=1, zorder=1)
+        for place, (row, marker) in enumerate(zip(means, cycle(MARKERS), strict=False)):
+            accuracies_of.plot(row, [place] * len(row), marker, color=f"C{place}", markersize=6, alpha=0.8)
+        for place, other in enumerate(means[:-1]):
+            gain = Report([[a - b] for a, b in zip(means[-1], other, strict=True)])
+            differences.errorbar(gain.mean, place, xerr=gain.interval, fmt="kD", markersize=6, capsize=5)
+        differences.axvline(0, color="0.3", linestyle="--", linewidth=1)
+        accuracies_of.set_yticks(range(len(labels)), labels)
+        differences.set_yticks(range(len(labels) - 1), [f"minus {label}" for label in labels[:-1]])
+        accuracies_of.set(title=title, ylim=(len(labels) - 0.5, -0.5))
+        differences.set(title=f"{labels[-1]} minus the others", ylim=(len(labels) - 1.5, -0.5))
+    axes[-1][0].set_xlabel("test accuracy (%)")
+    axes[-1][1].set_xlabel("points, 95 % interval")
+    return figure
+
+
+def vector(axis: Axes, values: Float[Tensor, " d"], size: tuple[int, int]) -> None:
+    """Draw the vector of an attention: as a map of this size if it has an entry for each position, as bars if not.
+
+    >>> import torch
+    >>> figure, axes = plt.subplots(1, 2)
+    >>> for axis, d in zip(axes, (16, 5)):
+    ...     vector(axis, torch.rand(d), (4, 4))
+    >>> len(axes[0].images), len(axes[1].images)
+    (1, 0)
+    >>> plt.close(figure)
+    """
+    entries = values.detach().numpy()
+    if len(entries) == size[0] * size[1]:
+        axis.imshow(entries.reshape(size), cmap="viridis")
+    else:
+        axis.vlines(range(len(entries)), 0, entries, color="C0", linewidth=max(0.5, 60 / len(entries)))
+        axis.axhline(0, color="0.3", linewidth=0.5)
+    axis.set(xticks=[], yticks=[])
+    axis.grid(visible=False)
+
+
+def dots(rows: dict[str, dict[str, float]], label: str) -> Figure:
+    """Draw numbers side by side: a line for each row, a marker for each name in it.
+
+    rows: what -> name -> number, the same names in every row; label: what the numbers are.
+
+    >>> plt.close(dots({"0": {"start": 0.4, "distilled": 0.1}, "1": {"start": 0.2, "distilled": 0.1}}, "distance"))
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 0.34 * len(rows) + 1.1))
+    names = list(next(iter(rows.values())))
+    for i, (name, marker) in enumerate(zip(names, cycle(MARKERS), strict=False)):
+        places = [place + 0.16 * (i - (len(names) - 1) / 2) for place in range(len(rows))]
+        axis.plot([row[name] for row in rows.values()], places, marker, color=f"C{i}", label=name, markersize=6)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.set(xlabel=label, ylim=(len(rows) - 0.5, -0.5))
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 

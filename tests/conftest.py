@@ -58,6 +58,22 @@ def threads():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def short():
+    """`behaviour` and `redraw` test networks that are trained for a fraction of a second; their protocol."""
+    from dataclasses import replace
+
+    from datadam_lite.classroom.behaviour import QUICK, yardsticks
+
+    module = sys.modules["datadam_lite.classroom.behaviour"]  # the package has the function under that name
+    protocol = replace(QUICK.protocol, epochs=20, width=8)
+    yardsticks.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "QUICK", replace(QUICK, protocol=protocol))
+        yield protocol
+    yardsticks.cache_clear()
+
+
 @pytest.fixture
 def figures():
     """Close what a test draws."""
