@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 
-from datadam_lite.data import ImageSet, load
+from datadam_lite.classroom.behaviour import CPU, digits, one_thread
 from datadam_lite.distill import distill
 from datadam_lite.errors import DataDamError
 from datadam_lite.evaluate import evaluate
@@ -37,15 +36,11 @@ def one_result(field: str, value, seed: int) -> float:
     """
     if field in OPTIONS:
         raise DataDamError(f"{field} is {OPTIONS[field]} for all sets of this experiment; vary another field.")
-    train, test = _digits()
+    train, test = digits()
     protocol = replace(PROFILES["quick"].protocol, width=OPTIONS["width"])
-    chosen = distill(train, 1, "datadam", seed=seed, **OPTIONS, **{field: value})
-    return round(evaluate(chosen, test, networks=1, protocol=protocol).mean, 2)
-
-
-@cache
-def _digits() -> tuple[ImageSet, ImageSet]:
-    return load("digits")
+    with one_thread():
+        chosen = distill(train, 1, "datadam", seed=seed, settings=CPU, **OPTIONS, **{field: value})
+        return round(evaluate(chosen, test, networks=1, protocol=protocol, settings=CPU).mean, 2)
 
 
 def interval(means: Sequence[float]) -> tuple[float, float]:

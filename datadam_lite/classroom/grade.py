@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from datadam_lite.classroom.assignments import ASSIGNMENTS
+from datadam_lite.classroom.behaviour import one_thread
 from datadam_lite.classroom.definitions import Definitions, definitions
 from datadam_lite.classroom.marks import Earned, Grade, marked
 from datadam_lite.classroom.marks_of_equations import of_an_equation
@@ -36,20 +37,31 @@ def grade(path: str | Path, assignment: str, class_seed: str) -> Grade:
     """
     known(assignment, ASSIGNMENTS, "assignment")
     variant(class_seed)
-    earned, said, remarks = [], [], ()
+    earned, said, remarks = [], [], []
     try:
-        submission = definitions(path)
-        names = usable(submission, ASSIGNMENTS[assignment].functions, said)
-        if names:
-            with Sandbox(submission.source(*names), where=submission.where) as box:
-                remarks = box.unlimited
-                for each in MARKERS[assignment](Handed(submission, box, said), class_seed):
-                    earned.append(each)
+        with one_thread():
+            for each in found_in(definitions(path), assignment, class_seed, said, remarks):
+                earned.append(each)
     except (SubmissionError, Ended) as error:
         said.append(str(error))
     except Raised as error:
         said.append(f"The definitions can't be run: {type(error).__name__}: {error}.")
-    return Grade(assignment, marked(assignment, earned), " ".join(said), remarks)
+    return Grade(assignment, marked(assignment, earned), " ".join(said), tuple(remarks))
+
+
+def found_in(
+    submission: Definitions, assignment: str, class_seed: str, said: list[str], remarks: list[str]
+) -> Iterator[Earned]:
+    """What was found for each line of the rubric, one by one: if the sandbox ends, what came before it counts.
+
+    said: takes what is wrong with the submission as a whole; remarks: takes what the sandbox can't limit here.
+    """
+    names = usable(submission, ASSIGNMENTS[assignment].functions, said)
+    if not names:
+        return
+    with Sandbox(submission.source(*names), where=submission.where) as box:
+        remarks += box.unlimited
+        yield from MARKERS[assignment](Handed(submission, box, said), class_seed)
 
 
 def usable(submission: Definitions, names: Sequence[str], said: list[str]) -> list[str]:

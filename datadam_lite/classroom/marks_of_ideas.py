@@ -5,7 +5,7 @@ from functools import cache
 from statistics import fmean
 
 from datadam_lite.classroom import laws
-from datadam_lite.classroom.behaviour import OPTIONS, digits, distil, one_thread, push, tested
+from datadam_lite.classroom.behaviour import OPTIONS, accuracies_of, digits, distil, one_thread, push
 from datadam_lite.classroom.check import check_attention
 from datadam_lite.classroom.claim import Claim
 from datadam_lite.classroom.findings import Feedback, attempt
@@ -74,7 +74,7 @@ def gains_over_the_start(fn: Callable) -> list[float]:
     with one_thread():
         scale = usual_push() / push(recipe("datadam", attention=fn, **OPTIONS), 1)
         made = distil(recipe("datadam", attention=fn, loss_scale=scale, **OPTIONS), 1, range(SETS))
-        return difference(tested(made), starts()).models
+        return difference(accuracies_of(made), starts()).models
 
 
 @cache
@@ -89,4 +89,4 @@ def starts() -> Report:
     """How good the images are that the sets begin with: those of any attention."""
     unmoved = recipe("datadam", **(OPTIONS | {"iterations": 1}))
     with one_thread():
-        return tested([each.initial(digits()[0]) for each in distil(unmoved, 1, range(SETS))])
+        return accuracies_of([each.initial(digits()[0]) for each in distil(unmoved, 1, range(SETS))])
