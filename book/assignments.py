@@ -39,6 +39,7 @@ from scipy.stats import t as student_t
 from datadam_lite.classroom import broken
 from datadam_lite.classroom.assignments import ASSIGNMENTS
 from datadam_lite.classroom.evidence import one_result
+from datadam_lite.classroom.rubric import RUBRIC
 from datadam_lite.classroom.variant import PUBLIC, variant
 from datadam_lite.errors import DataDamError
 from datadam_lite.provenance import hardware
@@ -68,16 +69,24 @@ def results(tasks):
 
 def quantiles():
     """The table of Student's t that A5 needs: t(0.975, n - 1) for n from 2 to 30."""
-    entries = [f"{n}: {student_t.ppf(0.975, n - 1):.4f}," for n in range(2, 31)]
+    entries = [f"{n}: {student_t.ppf(0.975, n - 1):.5f}," for n in range(2, 31)]
     lines = [" ".join(entries[start : start + 5]) for start in range(0, len(entries), 5)]
     return "{\n" + "".join(f"    {line}\n" for line in lines) + "}"
+
+
+def graded(assignment):
+    """The rubric of an assignment as a table."""
+    lines = (f"| {line.points} | {line.name} | {('tool', 'teacher')[line.by_hand]} |" for line in RUBRIC[assignment])
+    return "\n".join(["| points | for | given by |", "|---|---|---|", *lines])
 
 
 def values(name, tasks):
     """What the marks of a master stand for; a function where it takes long."""
     assignment = ASSIGNMENTS[name.partition("-")[0]]
     return asdict(assignment) | asdict(tasks) | {
+        "functions": " and ".join(f"`{function}`" for function in assignment.functions + assignment.constants),
         "machine": machine_time(name),
+        "graded": graded(assignment.name),
         "rules": (MASTERS / "rules.md").read_text().strip(),
         "first": "spatial" if tasks.spatial_first else "channel",
         "last": "channel" if tasks.spatial_first else "spatial",
