@@ -35,8 +35,9 @@ demo: setup  ## distil scikit-learn's digits, compare with real images
 	@echo "== demo: distilling scikit-learn's digits"
 	$(BIN)/datadam demo --overwrite
 
-notebooks: setup  ## regenerate notebooks/ from book/chapters/
+notebooks: setup  ## regenerate notebooks/ from book/chapters/ and book/assignments/
 	$(BIN)/python book/regenerate.py
+	$(BIN)/python book/assignments.py
 
 bench: setup  ## time steps and evaluations beside plain PyTorch; wants an idle machine
 	$(BIN)/python benchmarks/bench.py --out bench.json
@@ -45,7 +46,7 @@ test: setup  ## all that continuous integration runs
 	@echo "== lint"
 	$(BIN)/ruff check .
 	@echo "== notebooks: every cell runs, and marked outputs are what the notebook shows"
-	$(QUICK) $(BIN)/pytest --nbval-lax $(NBVAL) -n 2 --dist loadfile notebooks
+	$(QUICK) $(BIN)/pytest --nbval-lax $(NBVAL) -n 2 --dist loadfile --ignore notebooks/assignments notebooks
 	@echo "== notebooks that compute nothing which differs between machines: every output is what they show"
 	$(QUICK) $(BIN)/pytest --nbval $(NBVAL) $$(cat tests/nbval_strict.txt)
 	@echo "== unit tests and doctests; the book, warnings as errors"
