@@ -32,14 +32,14 @@ CPU = Settings(device="cpu")  # where a repetition gives the same to the bit
 
 
 def behaviour(
-    fn: Attention, *, ipcs: Sequence[int] = (1, 10), sets: int = 4,
+    fn: Attention, *, ipcs: Sequence[int] = (1, 10), sets: int = 4, seed: int = 0,
     reference: str | Attention = "spatial", loss_scale: float | None = None, **changes,
 ) -> Behaviour:  # fmt: skip
     """Distil digits with an attention function, several times; compare with the initial images and with a reference.
 
     fn: any attention function, [B, C, H, W] -> [B, D]; ipcs: the numbers of images per class; sets: how many sets of
-    each, from the seeds 0, 1, …; reference: another attention function, or a name; changes: recipe fields of both,
-    such as `iterations=50`. (An image has the share 1/ipc in the mean of its class: image_lr = ipc makes up for it.)
+    each, from the seeds seed, seed + 1, …; reference: another attention function or a name; changes: recipe fields of
+    both, such as `iterations=50`. (An image has the share 1/ipc in the mean of its class: image_lr = ipc makes up.)
     loss_scale: of the function's runs. None: the one at which its push on the images equals the reference's, because
     at one scale for both the comparison would be one of step sizes (chapter 4).
 
@@ -57,13 +57,13 @@ def behaviour(
     """
     if sets < 1 or not ipcs:
         raise DataDamError(f"expected at least one set and one number of images per class; received {sets}, {ipcs}.")
-    name = name_of(fn)
+    name, seeds = name_of(fn), range(seed, seed + sets)
     keep_the_contract(fn, name)
     with one_thread():
         trials = []
         for ipc in ipcs:
             options = tuple(({**OPTIONS, "image_lr": float(ipc)} | changes).items())
-            trials.append(trial(fn, ipc, range(sets), reference, loss_scale=loss_scale, options=options))
+            trials.append(trial(fn, ipc, seeds, reference, loss_scale=loss_scale, options=options))
     return Behaviour(name, reference if isinstance(reference, str) else name_of(reference), tuple(trials))
 
 
@@ -88,7 +88,7 @@ def trial(
     given, (sets, reports, target) = dict(options), yardsticks(resolve(reference), ipc, seeds, options)
     scale = loss_scale or target / push(recipe("datadam", attention=fn, **given), ipc)
     yours = distil(recipe("datadam", attention=fn, **given, loss_scale=scale), ipc, seeds)
-    return Trial(ipc, sets | {YOURS: yours}, reports | {YOURS: accuracies_of(yours)}, scale)
+    return Trial(ipc, sets | {YOURS: yours}, reports | {YOURS: accuracies_of(yours, seeds.start)}, scale)
 
 
 @lru_cache(maxsize=8)
@@ -99,7 +99,7 @@ def yardsticks(
     plain = recipe("datadam", attention=reference, **dict(options))
     made = distil(plain, ipc, seeds)
     sets = {START: [each.initial(digits()[0]) for each in made], REFERENCE: made}
-    return sets, {label: accuracies_of(each) for label, each in sets.items()}, push(plain, ipc)
+    return sets, {label: accuracies_of(each, seeds.start) for label, each in sets.items()}, push(plain, ipc)
 
 
 def distil(chosen: Recipe, ipc: int, seeds: range) -> list[SyntheticSet]:
@@ -113,9 +113,9 @@ def distil(chosen: Recipe, ipc: int, seeds: range) -> list[SyntheticSet]:
     return made
 
 
-def accuracies_of(sets: list[SyntheticSet]) -> Report:
+def accuracies_of(sets: list[SyntheticSet], seed: int = 0) -> Report:
     """One network for each set: the i-th is the same network, whatever the sets."""
-    return evaluate(sets, digits()[1], networks=1, protocol=QUICK.protocol, settings=CPU)
+    return evaluate(sets, digits()[1], networks=1, protocol=QUICK.protocol, seed=seed, settings=CPU)
 
 
 def push(chosen: Recipe, ipc: int) -> float:

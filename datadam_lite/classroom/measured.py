@@ -108,15 +108,6 @@ class Behaviour:
         return {trial.ipc: {label: trial.moved(label) for label in (REFERENCE, YOURS)} for trial in self.trials}
 
     @property
-    def distils(self) -> bool:
-        """Whether it is shown, for each number of images per class, that the images it makes beat those it began with.
-
-        Shown means that the interval of the paired difference lies above zero; a single set has none.
-        """
-        gains = [each[START] for each in self.gains.values()]
-        return all(gain.interval is not None and gain.mean > gain.interval for gain in gains)
-
-    @property
     def verdict(self) -> str:
         """A sentence for each number of images per class."""
         return "\n".join(
@@ -128,24 +119,23 @@ class Behaviour:
     @property
     def basis(self) -> str:
         """What the numbers rest on."""
-        n = len(self.trials[0].sets[YOURS])
+        seeds = ", ".join(str(each.provenance.get("seed")) for each in self.trials[0].sets[YOURS])
         scales = ", ".join(f"{trial.loss_scale:.3g} at {trial.title}" for trial in self.trials)
         return (
-            f"± is a 95 % interval over sets ({n}, one network each), and differences are taken set by set. moved: "
-            f"root mean square change of a pixel, in standard deviations. Loss scale of yours: {scales}."
+            f"A set from each of the seeds {seeds}, one network each. ± is a 95 % interval over sets, and differences "
+            "are taken set by set. moved: root mean square change of a pixel, in standard deviations. Loss scale of "
+            f"yours: {scales}."
         )
 
     def __str__(self) -> str:
         lines = [f"{self.name} distils digits, beside the images it began with and {self.reference}.", self.verdict]
         for trial in self.trials:
             lines += ["", f"{trial.title:<24}{HEADINGS[1]:>14}{HEADINGS[2]:>18}{HEADINGS[3]:>8}"]
-            lines += [f"{what:<24}{found:>14}{gain:>18}{moved:>8}" for what, found, gain, moved in self._rows(trial)]
+            for what, found, gain, moved in trial.rows(self.reference):
+                lines.append(f"{what:<24}{found:>14}{gain:>18}{moved:>8}".rstrip())
         return "\n".join([*lines, "", self.basis])
 
     __repr__ = __str__
-
-    def _rows(self, trial: Trial) -> list[tuple[str, str, str, str]]:
-        return trial.rows(self.reference)
 
     def _repr_html_(self) -> str:
         """The same as paragraphs and tables."""
@@ -154,7 +144,7 @@ class Behaviour:
         parts = [f"<p>{about}{html.escape(self.reference)}.</p>", f"<ul>{verdict}</ul>"]
         for trial in self.trials:
             head = "".join(f'<th scope="col">{heading}</th>' for heading in HEADINGS)
-            body = "".join(_row(cells) for cells in self._rows(trial))
+            body = "".join(_row(cells) for cells in trial.rows(self.reference))
             parts.append(
                 f"<table><caption>{trial.title}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
             )
