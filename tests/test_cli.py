@@ -38,7 +38,7 @@ MENTIONS = {
     "show": ["--out", "--overwrite"],
     "recipes": ["NAME"],
     "data": ["NAME|PATH", "--verify"],
-    "grade": ["FILE|FOLDER", "a0, a1, a2, a3, a4, a5", "--class-seed-file", "DATADAM_CLASS_SEED", "--json", "--overwrite"],
+    "grade": ["FILE|FOLDER", "a0, a1, a2", "--class-seed-file", "DATADAM_CLASS_SEED", "--json", "--overwrite"],
     "class-report": ["FOLDER", "--csv", "--overwrite"],
 }
 

@@ -71,7 +71,7 @@ def variant(class_seed: str) -> Variant:
     if len(class_seed) < SHORTEST:
         raise DataDamError(
             f"the class seed must have {SHORTEST} characters at least, or it can be guessed; received "
-            f"{len(class_seed)}. A long one: python -c 'import secrets; print(secrets.token_urlsafe())'"
+            f"{len(class_seed)}. This makes a long one: python -c 'import secrets; print(secrets.token_urlsafe())'."
         )
     p_spatial, p_channel = sample(class_seed, "powers", (1.5, 2.0, 3.0, 5.0), 2)
     field = one(class_seed, "field", tuple(ABLATIONS))

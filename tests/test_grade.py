@@ -1,0 +1,463 @@
+"""The marks: what is right gets all points in every class, and each thing that is wrong loses those it should."""
+
+import json
+from contextlib import nullcontext
+from importlib import import_module
+from types import SimpleNamespace
+
+import answers
+import pytest
+import torch
+from submissions import notebook
+from torch.nn import functional as F
+
+from datadam_lite import DataDamError, attention
+from datadam_lite.classroom import marks_of_evidence, marks_of_ideas
+from datadam_lite.classroom.assignments import ASSIGNMENTS
+from datadam_lite.classroom.catalogue import MISTAKES
+from datadam_lite.classroom.evidence import interval, one_result, paired_interval
+from datadam_lite.classroom.grade import grade
+from datadam_lite.classroom.gradescope import results
+from datadam_lite.classroom.marks import Earned, Grade, marked
+from datadam_lite.classroom.marks_of_equations import of_an_equation
+from datadam_lite.classroom.marks_of_evidence import computed_again, hidden_lists, of_evidence, of_intervals
+from datadam_lite.classroom.marks_of_ideas import gains_over_the_start, of_an_idea
+from datadam_lite.classroom.marks_of_mixtures import of_a_mixture
+from datadam_lite.classroom.marks_of_tests import of_a_test
+from datadam_lite.classroom.mistakes_of_intervals import PAIRED, SINGLE
+from datadam_lite.classroom.rubric import RUBRIC, points
+from datadam_lite.classroom.variant import RULES, variant
+
+SEED = "the secret string of a class"
+TASK = variant(SEED)
+CLASSES = [f"class number {i} of many" for i in range(24)]  # with every rule, order and field among them
+
+
+def made(text: str, *names: str):
+    """The functions that a text defines."""
+    space = {"torch": torch, "F": F}
+    exec(text, space)
+    return [space[name] for name in names] if len(names) > 1 else space[names[0]]
+
+
+def scored(assignment, earned) -> list[float]:
+    """The points of each line that the tool gives."""
+    return [mark.points for mark in marked(assignment, earned) if not mark.line.by_hand]
+
+
+def full(assignment) -> list[float]:
+    """All points of each line."""
+    return [line.points for line in RUBRIC[assignment] if not line.by_hand]
+
+
+# ---- the rubric
+
+
+def test_the_rubric_gives_what_the_assignments_promise():
+    found = {name: (points(name), points(name, by_hand=True)) for name in RUBRIC}
+    assert found == {a.name: (a.points, a.by_hand) for a in ASSIGNMENTS.values()}
+
+
+def test_points_are_halves_and_nothing_is_rounded_up():
+    marks = marked("a0", [Earned(0.99), Earned(0.5), Earned(1 / 3)], "It ended.")
+    assert [(mark.points, mark.earned.why) for mark in marks] == [(1.5, ""), (1, ""), (1, ""), (0, "It ended.")]
+
+
+# ---- A0 and A1
+
+
+@pytest.mark.parametrize("text", answers.RIGHT_SPATIAL.values(), ids=answers.RIGHT_SPATIAL)
+def test_right_writings_get_all_points(text):
+    found = of_an_equation(made(text, "spatial_attention"), "spatial", 4, SEED)
+    assert scored("a0", found) == full("a0")
+
+
+def test_right_channel_attention_gets_all_points():
+    assert scored("a1", of_an_equation(made(answers.CHANNEL, "channel_attention"), "channel", 4, SEED)) == full("a1")
+
+
+@pytest.mark.parametrize("kind", ["spatial", "channel"])
+def test_every_mistake_of_the_catalogue_loses_points_and_most_are_named(kind):
+    named, wrong = 0, [mistake for mistake in MISTAKES if kind in mistake.kinds]
+    for mistake in wrong:
+        def fn(maps, p=4, variant=mistake.variants[0]):
+            return variant(maps, p, kind)
+
+        found = list(of_an_equation(fn, kind, 4, SEED))
+        assert sum(scored("a0", found)) < 10, mistake.name
+        named += mistake.name in [each.cause.name for each in found if each.cause]
+    assert named >= 0.9 * len(wrong)
+
+
+def test_a_power_that_is_written_down_is_not_the_parameter():
+    def fn(maps, p=4):
+        return attention.spatial(maps, 4)
+
+    *_, hidden = scored("a0", of_an_equation(fn, "spatial", 4, SEED))
+    assert hidden < 1
+
+
+def test_an_unwritten_function_gets_nothing():
+    def fn(maps, p=4):
+        raise NotImplementedError("write this")
+
+    assert scored("a0", of_an_equation(fn, "spatial", 4, SEED)) == [0, 0, 0, 0]
+
+
+# ---- A2
+
+
+def mixture_points(seed=SEED, swap=False, **changes):
+    fn = made(answers.mixed(variant(seed), swap=swap, **changes), "mixed_attention")
+    return scored("a2", of_a_mixture(fn, variant(seed), seed))
+
+
+def test_the_classes_have_all_kinds_of_mixtures():
+    tasks = [variant(seed) for seed in CLASSES]
+    assert {(task.rule, task.spatial_first) for task in tasks} == {(r, o) for r in RULES for o in (True, False)}
+
+
+@pytest.mark.parametrize("seed", CLASSES[:12])
+def test_the_mixture_of_each_class_gets_all_points(seed):
+    assert mixture_points(seed) == full("a2")
+
+
+@pytest.mark.parametrize(
+    ("changes", "lost"),
+    [
+        ({"spatial_first": not TASK.spatial_first}, [3]),
+        ({"p_spatial": 4.0}, [4]),
+        ({"p_channel": 4.0}, [5]),
+        ({"swap": True}, [4, 5]),
+        ({"weight": 0.5}, [6]),
+        ({"weight": 1 - TASK.weight}, [6]),
+        *(({"rule": rule}, [6]) for rule in RULES if rule != TASK.rule),
+    ],
+)
+def test_what_differs_from_the_class_s_mixture_loses_its_line(changes, lost):
+    found = mixture_points(**changes)
+    assert [i for i, (got, best) in enumerate(zip(found, full("a2"), strict=True)) if got < best] == [*lost, 7]
+    assert [found[i] for i in [*lost, 7]] == [0] * (len(lost) + 1)
+
+
+def test_a_single_attention_is_no_mixture():
+    found = list(of_a_mixture(attention.spatial, TASK, SEED))
+    assert scored("a2", found)[3:] == [0] * 5
+    assert "can't be told apart" in found[3].why
+
+
+# ---- A3
+
+
+def tries(text):
+    """As Sandbox.tries, in this process."""
+    test = made(text, "test_attention")
+
+    def run(name, functions):
+        assert name == "test_attention"
+        return [outcome(function) for function in functions]
+
+    def outcome(function):
+        try:
+            test(made(function, "attention"))
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    return run
+
+
+def points_of(text):
+    """Points for the test alone: broken function, each bug, other bugs, right ones."""
+    return scored("a3", of_a_test(tries(text), None, TASK, SEED))[4:]
+
+
+@pytest.mark.parametrize("seed", CLASSES[:4])
+def test_a_good_test_and_a_mended_function_get_all_points(seed):
+    task = variant(seed)
+    mended = made(answers.mended(task), "mended_attention")
+    assert scored("a3", of_a_test(tries(answers.written_test(task)), mended, task, seed)) == full("a3")
+
+
+def test_the_broken_function_is_not_mended():
+    from datadam_lite.classroom.broken import source
+
+    broken = made(source("broken", TASK.p_broken, TASK.bugs), "broken")
+    found = of_a_test(tries(answers.written_test(TASK)), broken, TASK, SEED)
+    assert sum(scored("a3", found)[:4]) < 5
+
+
+def test_a_missing_mended_function_costs_its_lines_only():
+    found = scored("a3", of_a_test(tries(answers.written_test(TASK)), None, TASK, SEED))
+    assert found == [0, 0, 0, 0, 3, 9, 6, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("def test_attention(attention): pass", [0, 0, 0, 0]),
+        ("def test_attention(attention): assert False", [0, 0, 0, 0]),
+        ("def test_attention(attention): raise RuntimeError('no')", [0, 0, 0, 0]),
+        (answers.written_test(TASK, "torch.equal(found, right)"), [0, 0, 0, 1.5]),  # asks for the last digit
+    ],
+    ids=["accepts all", "rejects all", "crashes", "exact"],
+)
+def test_a_test_that_does_not_tell_right_from_wrong(text, expected):
+    assert points_of(text) == expected
+
+
+def test_a_test_that_notices_some():
+    """It notices what divides by zero, and nothing else."""
+    text = "def test_attention(attention): assert attention(torch.zeros(1, 2, 2, 2)).isfinite().all()"
+    division = TASK.bugs[2] == 2
+    assert points_of(text) == ([3, 3, 0, 3] if division else [0, 0, 1, 0])
+
+
+def test_only_assertions_count_as_noticing():
+    text = answers.written_test(TASK).replace("assert found.shape == right.shape, \"shape\"", "(found - right)")
+    strict, crashing = points_of(answers.written_test(TASK)), points_of(text)
+    assert sum(crashing) < sum(strict)
+
+
+# ---- A4
+
+
+IDEA_SEEDS = {variant(seed).law: seed for seed in CLASSES}
+
+
+@pytest.fixture
+def gains(monkeypatch):
+    """Distil nothing: the gains are those that the test says."""
+    found = []
+    monkeypatch.setattr(marks_of_ideas, "gains_over_the_start", lambda fn: found)
+    return found
+
+
+@pytest.mark.parametrize("law", answers.IDEAS)
+def test_an_idea_that_keeps_the_law_gets_all_points(law, gains):
+    gains += [5.0, 6.0]
+    fn = made(answers.IDEAS[law], "my_attention")
+    assert scored("a4", of_an_idea(fn, variant(IDEA_SEEDS[law]))) == full("a4")
+
+
+def test_a_law_that_is_broken_costs_its_line(gains):
+    gains += [5.0, 6.0]
+    fn = made(answers.IDEAS["blind to channel order"], "my_attention")
+    assert scored("a4", of_an_idea(fn, variant(IDEA_SEEDS["blind to position order"]))) == [2, 3, 0, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("fn", "own"), [(attention.spatial, 0), (attention.channel, 0), (TASK.mixture, 0),
+                    (lambda maps: F.normalize(maps.square().sum(1).flatten(1), dim=1, p=1), 2)],
+)  # fmt: skip
+def test_known_attentions_are_nobody_s_own(fn, own, gains):
+    gains += [5.0, 6.0]
+    assert scored("a4", of_an_idea(fn, TASK))[3] == own
+
+
+@pytest.mark.parametrize(("found", "expected"), [([3.0, 3.0], 6), ([-1, 7.0], 6), ([2.0, 1.0], 3), ([-1.0, 0.5], 0)])
+def test_points_for_distilling(found, expected, gains):
+    gains += found
+    assert scored("a4", of_an_idea(made(answers.IDEAS["length one"], "my_attention"), TASK))[4] == expected
+
+
+def test_what_breaks_the_contract_is_not_distilled(gains):
+    found = list(of_an_idea(lambda maps: maps.detach().mean(1).flatten(1), TASK))
+    assert (found[4].share, found[4].why) == (0, "This counts when it keeps the contract.")
+
+
+def test_attention_distils_and_what_keeps_nothing_of_the_maps_does_not():
+    good = gains_over_the_start(attention.spatial)
+    bad = gains_over_the_start(lambda maps: maps.mean((1, 2, 3))[:, None])
+    assert sum(good) / 2 > marks_of_ideas.MARGIN > 0 > sum(bad) / 2
+
+
+# ---- A5
+
+
+def call(text):
+    """As Sandbox.call, in this process."""
+    space = {}
+    exec(text, space)
+    return lambda name, *values: space[name](*values)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Compute nothing: every result is 80 per cent."""
+    seen = []
+    monkeypatch.setattr(marks_of_evidence, "one_result", lambda *given: seen.append(given) or 80.0)
+    return seen
+
+
+ROWS = {value: [80.0, 81.2, 79.4, 78.0, 82.6] for value in TASK.values}
+GOOD = {str(value): row for value, row in ROWS.items()}
+FIRST, SECOND = GOOD
+
+
+def test_good_evidence_gets_all_points(computed):
+    assert scored("a5", of_evidence(call(answers.INTERVALS), GOOD, TASK, SEED)) == full("a5")
+    assert [given[:2] for given in computed] == [(TASK.field, value) for value in TASK.values]
+    assert {given[2] for given in computed} <= set(TASK.seeds)
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        (None, [0, 0, 0]),
+        ([1, 2], [0, 0, 0]),
+        ({}, [0, 0, 0]),
+        ({FIRST: GOOD[FIRST]}, [0, 0, 0]),
+        ({FIRST: GOOD[FIRST], SECOND: [80.0]}, [1, 0, 0]),
+        (GOOD | {SECOND: [80.0, 81.2, 79.4, 78.0, 101.0]}, [2, 0, 0]),
+        (GOOD | {SECOND: [80.0, 81.2, 79.4, 78.0, "82"]}, [2, 0, 0]),
+        (GOOD | {SECOND: [80.0, 81.2, 79.4, 78.0, float("nan")]}, [2, 0, 0]),
+        (GOOD | {SECOND: [80.0, 81.1, 79.4, 78.0, 82.6]}, [4, 0, 6]),
+        ({value: [80.0] * 5 for value in GOOD}, [4, 0, 6]),
+        ({value: [x - 10 for x in row] for value, row in GOOD.items()}, [4, 2, 0]),
+        (GOOD | {SECOND: [x - 10 for x in GOOD[SECOND]]}, [4, 2, 3]),
+        (GOOD | {"a note": "more than asked"}, [4, 2, 6]),
+    ],
+)
+def test_results_that_are_not_complete_or_not_likely(results, expected, computed):
+    assert scored("a5", of_evidence(call(answers.INTERVALS), results, TASK, SEED)) == [4, 4, *expected]
+
+
+@pytest.mark.parametrize("name", ["interval", "paired_interval"])
+def test_mistakes_of_intervals_are_named(name):
+    paired = name == "paired_interval"
+    right, mistakes = (paired_interval, PAIRED) if paired else (interval, SINGLE)
+    lists = [pair if paired else pair[:1] for pair in hidden_lists(SEED)]
+    for mistake in mistakes:
+        for wrong in mistake.variants:
+            found = of_intervals(lambda _, *values, wrong=wrong: wrong(*values), name, right, mistakes, lists)
+            assert (found.share, found.cause.name) == (0, mistake.name)
+
+
+def raises(name, *values):
+    raise ValueError(f"the lists are {values}")
+
+
+@pytest.mark.parametrize("answer", [raises, lambda *_: None, lambda *_: [1], lambda *_: "ab", lambda *_: [True, 2]])
+def test_answers_that_are_no_interval(answer):
+    found = of_intervals(answer, "interval", interval, SINGLE, [([1.0, 2.0, 4.0],)])
+    assert (found.share, found.why, found.cause) == (0, "Right on 0 of 1 lists.", None)
+
+
+def test_a_result_is_computed_again_to_the_digit(monkeypatch):
+    task = SimpleNamespace(field="power", values=(2.0,), seeds=(3,))
+    right = one_result("power", 2.0, 3)
+    monkeypatch.setattr(marks_of_evidence, "TOLERANCE", 0)
+    assert computed_again({"2.0": [right]}, task, SEED).share == 1
+
+
+def test_one_result_refuses_what_is_the_same_for_all():
+    with pytest.raises(DataDamError, match="width is 32 for all sets of this experiment"):
+        one_result("width", 64, 0)
+
+
+# ---- a submission as a whole: through the sandbox
+
+
+ENDS = """
+calls = [0]
+
+def spatial_attention(maps, p=4):
+    calls[0] += 1
+    if p == LAST:
+        torch.os._exit(3)
+    maps = maps.abs() / maps.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
+    return F.normalize(maps.pow(p).sum(1).flatten(1), dim=1)
+"""
+
+
+def test_a_notebook_gets_its_points(tmp_path):
+    path = notebook(tmp_path / "a.ipynb", answers.HEAD, "1 / 0", answers.PLAIN)
+    found = grade(path, "a0", SEED)
+    assert (found.score, found.message, found.causes) == (10, "", ())
+    assert str(found).startswith("**a0: 10 of 10 points**\n")
+
+
+def test_what_was_earned_before_the_sandbox_ended_counts(tmp_path):
+    from datadam_lite.classroom.marks_of_equations import POWERS
+    from datadam_lite.classroom.variant import sample
+
+    hidden = sample(SEED, "hidden powers", POWERS, 3)
+    last = next(p for p in hidden if p not in (2.0, 3.0))
+    path = notebook(tmp_path / "a.ipynb", answers.HEAD + ENDS.replace("LAST", str(last)))
+    found = grade(path, "a0", SEED)
+    assert [mark.points for mark in found.marks] == [2, 2, 3, 0]
+    assert "ended its own process" in found.message
+    assert found.marks[3].earned.why == "Not reached."
+
+
+def test_what_a_function_says_of_hidden_inputs_is_told_nobody(tmp_path):
+    text = answers.HEAD + f'''
+def mixed_attention(maps):
+    if maps.dtype == torch.float32 and tuple(maps.shape[1:]) not in ((5, 4, 6), (7, 6, 5), (3, 5, 4)):
+        raise ValueError("these are the maps: " + str(maps.tolist()) + "they were")
+    return _mixed(maps)
+{answers.mixed(TASK).replace("mixed_attention", "_mixed")}'''
+    found = grade(notebook(tmp_path / "a.ipynb", text), "a2", SEED)
+    assert [mark.points for mark in found.marks] == [2, 3, 4, 2, 2, 2, 0, 0]
+    assert "they were" not in str(found) + json.dumps(results(found))
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["def spatial(maps): return maps"], "has no function 'spatial_attention'"),
+        (["def spatial_attention(maps:"], "isn't Python"),
+        (["from datadam_lite import spatial as spatial_attention"], "must be a function"),
+        ([answers.HEAD + "def spatial_attention(maps, p=1 / 0): return maps"], "can't be run: ZeroDivisionError"),
+    ],
+)
+def test_what_cannot_be_graded_is_said_and_gets_nothing(tmp_path, cells, message):
+    found = grade(notebook(tmp_path / "a.ipynb", *cells), "a0", SEED)
+    assert found.score == 0
+    assert message in found.message
+
+
+def test_a_file_that_is_no_notebook(tmp_path):
+    (tmp_path / "a.ipynb").write_text("{")
+    found = grade(tmp_path / "a.ipynb", "a3", SEED)
+    assert (found.score, len(found.marks)) == (0, len(RUBRIC["a3"]))
+    assert "isn't a notebook" in found.message
+
+
+def test_one_function_of_two_is_graded(tmp_path):
+    found = grade(notebook(tmp_path / "a.ipynb", answers.HEAD + answers.written_test(TASK)), "a3", SEED)
+    assert (found.score, [mark.points for mark in found.marks][:4]) == (21, [0, 0, 0, 0])
+    assert "no function 'mended_attention'" in found.message
+
+
+def test_the_class_seed_is_in_no_output(tmp_path):
+    found = grade(notebook(tmp_path / "a.ipynb", answers.HEAD + answers.mixed(TASK, weight=0.4)), "a2", SEED)
+    assert SEED not in str(found) + json.dumps(results(found))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "seed", "message"), [("a9", SEED, "unknown assignment"), ("a0", "short", "12 characters")]
+)
+def test_what_the_teacher_has_to_mend_is_an_error(tmp_path, assignment, seed, message):
+    with pytest.raises(DataDamError, match=message):
+        grade(tmp_path / "a.ipynb", assignment, seed)
+
+
+def test_a_system_without_sandboxes_is_an_error(tmp_path, monkeypatch):
+    class None_(nullcontext):
+        def __init__(self, *_, **__):
+            raise DataDamError("a sandbox needs Linux or macOS.")
+
+    monkeypatch.setattr(import_module("datadam_lite.classroom.grade"), "Sandbox", None_)
+    with pytest.raises(DataDamError, match="a sandbox needs"):
+        grade(notebook(tmp_path / "a.ipynb", answers.HEAD + answers.PLAIN), "a0", SEED)
+
+
+def test_gradescope_has_every_line():
+    found = results(Grade("a5", marked("a5", [Earned(1), Earned(0.5, "Half.")]), "It ended.", ("R.",)))
+    assert [(line["name"], line["max_score"]) for line in found["tests"]] == [(x.name, x.points) for x in RUBRIC["a5"]]
+    assert [line["score"] for line in found["tests"]] == [4, 2, 0, 0, 0, 0]
+    assert [line["status"] for line in found["tests"]] == ["passed", *["failed"] * 4, "passed"]
+    assert found["tests"][-1]["output"] == "Marked by your teacher."
+    assert found["output"] == "It ended.\n\nR."
