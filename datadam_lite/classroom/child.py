@@ -232,5 +232,7 @@ def main() -> None:
         reply = pupil.answer(*wire.receive(read))
         try:
             send(*reply)
-        except Exception as error:  # what came back can't be written, or there is no memory left to do so
+        except wire.Garbled as error:
+            send(told(TypeError(f"What came back can't be handed on: {error}")))
+        except Exception as error:  # such as no memory left to write it
             send(told(error))

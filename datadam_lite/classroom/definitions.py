@@ -9,19 +9,15 @@ import symtable
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 
+from datadam_lite.classroom.imports import CANT_PARSE, imported, refused_import
 from datadam_lite.classroom.notebook import SubmissionError, code_cells, without_magic
 
-ALLOWED = (  # what can be imported in grading; each with the modules in it
-    "torch", "numpy", "scipy", "einops", "math", "cmath", "functools", "itertools", "operator", "collections", "typing",
-    "dataclasses", "statistics", "random", "copy", "abc", "enum", "fractions", "numbers", "warnings", "textwrap",
-    "jaxtyping",
-)  # fmt: skip
 LONGEST_CONSTANT = 100_000  # characters of a literal
 FUNCTIONS = (ast.FunctionDef, ast.ClassDef)
 ANY_FUNCTION = (*FUNCTIONS, ast.AsyncFunctionDef)
-CANT_PARSE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,15 @@ class Definitions:
     cells: tuple[str, ...]
     statements: tuple[Statement, ...]
     broken: dict[int, str] = field(default_factory=dict)  # cells that aren't Python: their number, and the message
+
+    @cached_property
+    def _giving(self) -> dict[str, list[int]]:
+        """Each name, and the places of the statements that give it."""
+        found = {}
+        for i, statement in enumerate(self.statements):
+            for name in statement.gives:
+                found.setdefault(name, []).append(i)
+        return found
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -112,7 +117,7 @@ class Definitions:
 
     def _only(self, name: str, wanted: str) -> int:
         """The place of the one statement that gives the name."""
-        found = [i for i, s in enumerate(self.statements) if name in s.gives]
+        found = self._giving.get(name, [])
         if wanted == "function":
             found = [i for i in found if self.statements[i].is_function] or found
         if not found:
@@ -134,7 +139,7 @@ class Definitions:
         for number, message in self.broken.items():
             if name in self.cells[number - 1]:
                 return f"{message} {name} is in this cell, so it can't be read."
-        names = self.functions if wanted == "function" else sorted({n for s in self.statements for n in s.gives})
+        names = self.functions if wanted == "function" else sorted(self._giving)
         close = get_close_matches(name, names, n=1)
         told = f" Is it {close[0]}? Then rename it." if close else f" It defines {', '.join(names[:20]) or 'none'}."
         return f"{self.name} has no {wanted} {name!r} at the top level of a cell.{told}"
@@ -142,16 +147,16 @@ class Definitions:
     def _needed(self, i: int) -> Iterator[int]:
         """The statements that a statement needs: of each name the last one that gives it, and can be taken."""
         for name in sorted(self.statements[i].needs):
-            found = [j for j, s in enumerate(self.statements) if name in s.gives]
+            found = self._giving.get(name, [])
             usable = [j for j in found if not self.statements[j].refused]
             if usable:
-                yield from usable
+                yield from usable[-9:]  # the last one counts; what stands between may need one before
             elif found:
                 last = self.statements[found[-1]]
                 raise SubmissionError(f"{self._user(i)} uses {name}, from {self.where(last.line)}: {last.refused}")
         for node in ast.walk(self.statements[i].node):
-            if isinstance(node, (ast.Import, ast.ImportFrom)) and (why := _refused_import(node)):
-                raise SubmissionError(f"{self._user(i)} imports {', '.join(_modules(node))}: {why}")
+            if isinstance(node, (ast.Import, ast.ImportFrom)) and (why := refused_import(node)):
+                raise SubmissionError(f"{self._user(i)} imports {', '.join(imported(node))}: {why}")
 
     def _user(self, i: int) -> str:
         return ", ".join(sorted(self.statements[i].gives)) or "The code"
@@ -181,25 +186,6 @@ def definitions(path: str | Path) -> Definitions:
     return Definitions(Path(path).name, tuple(cells), tuple(statements), broken)
 
 
-def modules(source: str) -> list[str]:
-    """The modules that a source imports, as far as they can be imported in grading.
-
-    >>> modules("import torch.nn as nn\\nimport os\\nfrom scipy import stats")
-    ['scipy', 'scipy.stats', 'torch.nn']
-    """
-    try:
-        tree = ast.parse(source)
-    except CANT_PARSE:  # whoever runs it will be told
-        return []
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Import, ast.ImportFrom)) and not _refused_import(node):
-            found.update(_modules(node))
-            if isinstance(node, ast.ImportFrom):
-                found.update(f"{node.module}.{alias.name}" for alias in node.names if alias.name != "*")
-    return sorted(found)
-
-
 def _statements(cell: str, first: int) -> list[Statement]:
     """The statements of a cell whose first line has this number."""
     try:
@@ -211,8 +197,16 @@ def _statements(cell: str, first: int) -> list[Statement]:
     found = []
     for node in tree.body:
         start, text = _cut(node, lines)
-        found.append(Statement(node, text, first + start - 1, *_gives_and_needs(text), _refused(node)))
+        for part, words in _one_by_one(node, text):
+            found.append(Statement(part, words, first + start - 1, *_gives_and_needs(words), _refused(part)))
     return found
+
+
+def _one_by_one(node: ast.stmt, text: str) -> list[tuple[ast.stmt, str]]:
+    """The statement; `import a, b` as two, since one may be refused and the other not."""
+    if not isinstance(node, ast.Import) or len(node.names) == 1:
+        return [(node, text)]
+    return [(part, ast.unparse(part)) for part in (ast.Import([alias]) for alias in node.names)]
 
 
 def _cut(node: ast.stmt, lines: list[bytes]) -> tuple[int, str]:
@@ -241,7 +235,7 @@ def _gives_and_needs(text: str) -> tuple[frozenset[str], frozenset[str]]:
 def _refused(node: ast.stmt) -> str:
     """Why a statement isn't taken, or nothing."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
-        return _refused_import(node)
+        return refused_import(node)
     if isinstance(node, ANY_FUNCTION) or _is_lambda(node):
         return ""
     if isinstance(node, (ast.Assign, ast.AnnAssign)) and _is_literal(node.value):
@@ -250,22 +244,6 @@ def _refused(node: ast.stmt) -> str:
         "only imports, functions, classes and literal constants are taken from a notebook, and no other line of it is "
         "run. Make it inside the function, or hand it over as an argument with a literal default."
     )
-
-
-def _refused_import(node: ast.Import | ast.ImportFrom) -> str:
-    for module in _modules(node):
-        parts = module.split(".")
-        if parts[0] == "datadam_lite":
-            return "the library's own functions aren't there in grading. Write the equation yourself."
-        if parts[0] not in ALLOWED or any(part.startswith("_") for part in parts[1:]):
-            return f"it isn't there in grading, where these are: {', '.join(ALLOWED[:9])} and the like. Do without it."
-    return ""
-
-
-def _modules(node: ast.Import | ast.ImportFrom) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    return ["." * node.level + (node.module or "")]
 
 
 def _is_lambda(node: ast.stmt) -> bool:

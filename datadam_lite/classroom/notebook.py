@@ -7,7 +7,7 @@ from pathlib import Path
 from datadam_lite.errors import DataDamError
 
 LARGEST = 30 * 2**20  # bytes of a file, with the pictures in it
-LONGEST = 2**20  # characters of code
+LONGEST = 200_000  # characters of code
 MAGIC = re.compile(r"[%!?]|[\w, ]+=\s*[%!]|[\w.]+\?{1,2}$")  # a line for Jupyter, and not for Python
 OF_PYTHON = ("%%time", "%%capture", "%%timeit", "%%prun")  # what follows such a first line is Python
 

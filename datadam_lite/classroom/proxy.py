@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from datadam_lite.attention import Attention
+
 KINDS = {int(kind): kind for kind in inspect._ParameterKind}
 MOST_NAME = 60  # characters
 
@@ -17,41 +19,34 @@ class Raised(Exception):
     """What a student's code raised; the class of the exception that arrives has the name of the student's."""
 
 
-class Remote:
-    """A function of maps [B, C, H, W] that runs in a sandbox.
+def remote(name: str, parameters, ask: Callable) -> Attention:
+    """A function of maps [B, C, H, W] that runs in a sandbox, and raises what the code raises.
 
     ask: sends a request with tensors, returns the answer and its tensors. Gradients reach the maps as they would if the
     function were called here, and what it changes in them is changed.
     """
 
-    def __init__(self, name: str, parameters: list, ask: Callable):
-        self.__name__ = self.__qualname__ = name
-        self.__signature__ = signature(parameters)
-        self._ask = ask
-
-    def __call__(self, maps: Tensor, **options) -> Tensor:
-        """Call it; raises what the code raises, as far as its name and its words go."""
+    def function(maps, **options):
         enabled = torch.is_grad_enabled()
         wanted = [enabled, maps.requires_grad, maps.requires_grad and maps.is_leaf]
-        request = {"name": self.__name__, "options": options, "wanted": wanted}
+        request = {"name": name, "options": options, "wanted": wanted}
         given = maps.detach().cpu().clone()
-        answer, tensors = self._ask({"do": "run", **request}, [given])
-        if answer["is"] == "other":
-            _write_into(maps, tensors)
-            return stand_in(answer)
-        vectors = tensors[0].to(maps.device)
-        _write_into(maps, tensors[1:])
-        if not (enabled and maps.requires_grad and answer.get("grad") and vectors.dtype.is_floating_point):
+        answer, tensors = ask({"do": "run", **request}, [given])
+        vectors = tensors.pop(0).to(maps.device) if answer["is"] == "tensor" else stand_in(answer)
+        for changed in tensors:
+            _write_into(maps, changed)
+        if answer["is"] != "tensor" or not answer.get("grad") or not (enabled and maps.requires_grad):
             return vectors
 
-        def pull(weights: Tensor) -> Tensor | None:
-            found = self._ask({"do": "pull", **request}, [given, weights])[1]
+        def pull(weights):
+            found = ask({"do": "pull", **request}, [given, weights])[1]
             return found[0].to(maps.device) if found else None
 
         return Attached.apply(maps, vectors, pull)
 
-    def __repr__(self) -> str:
-        return f"<function {self.__name__}{self.__signature__} in a sandbox>"
+    function.__name__ = function.__qualname__ = name
+    function.__signature__ = signature(parameters)
+    return function
 
 
 class Attached(torch.autograd.Function):
@@ -73,7 +68,7 @@ class Attached(torch.autograd.Function):
         return gradient, None, None
 
 
-def signature(parameters: list) -> inspect.Signature:
+def signature(parameters) -> inspect.Signature:
     """The signature that an answer describes; that of a function of the maps alone if it describes none."""
     found = []
     with suppress(Exception):
@@ -115,11 +110,9 @@ def plain_name(name) -> str:
     return name[:MOST_NAME] if fine else "unnamed"
 
 
-def _write_into(maps: Tensor, changed: list[Tensor]) -> None:
+def _write_into(maps: Tensor, changed: Tensor) -> None:
     """Do to the maps what the function did to those it was given."""
-    if not changed:
-        return
-    if changed[0].shape != maps.shape:
-        raise exception("RuntimeError", f"it made maps of shape {list(changed[0].shape)} of those that it was given")
+    if changed.shape != maps.shape:
+        raise exception("RuntimeError", f"it made maps of shape {list(changed.shape)} of those that it was given")
     with torch.no_grad():
-        maps.detach().copy_(changed[0])
+        maps.detach().copy_(changed)

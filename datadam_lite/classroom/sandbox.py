@@ -17,10 +17,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from datadam_lite.attention import Attention
 from datadam_lite.classroom import wire
-from datadam_lite.classroom.definitions import modules
+from datadam_lite.classroom.imports import modules
 from datadam_lite.classroom.process import Gone, Late, Process
-from datadam_lite.classroom.proxy import Raised, Remote, exception
+from datadam_lite.classroom.proxy import Raised, exception, remote
 from datadam_lite.errors import DataDamError
 
 # It finds the two files that it needs of this package, and not the package.
@@ -36,7 +37,7 @@ main()
 """
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "CUDA_VISIBLE_DEVICES": "",
-    "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
 }  # fmt: skip
 
 ANSWERS = {  # what is asked: the answers to it, each with how many tensors, from and to
@@ -88,9 +89,10 @@ class Sandbox:
     Raises: DataDamError on Windows; on entering, what the definitions raise when they are run. Ended, there and by
     every call: when the code uses more than its limits, ends its process, or answers what is no answer.
 
+    >>> import torch
     >>> with Sandbox("def double(x, times=2): return x * times") as box:
-    ...     box.function("double"), box.call("double", 4)
-    (<function double(x, times=2) in a sandbox>, 8)
+    ...     box.function("double")(torch.ones(2)), box.call("double", 4)
+    (tensor([2., 2.]), 8)
     """
 
     def __init__(self, source: str, limits: Limits | None = None, *, where: Callable[[int], str] = "line {}".format):
@@ -120,13 +122,13 @@ class Sandbox:
         self._end = self._end or "This sandbox is closed."
         self._folder.cleanup()
 
-    def function(self, name: str) -> Remote:
+    def function(self, name: str) -> Attention:
         """Return a function of maps, [B, C, H, W], with the signature of the student's; it can be differentiated.
 
         Raises: what `inspect.signature` raises for something that can't be called, KeyError if there is no such name.
         """
         answer, _ = self._ask({"do": "look_up", "name": name})
-        return Remote(name, answer.get("parameters"), self._ask)
+        return remote(name, answer.get("parameters"), self._ask)
 
     def call(self, name: str, *arguments):
         """Call a function with plain values, and return its plain value; tuples and arrays come back as lists."""

@@ -41,11 +41,11 @@ def pack(message: dict, tensors: Sequence[Tensor] = ()) -> bytes:
     ({'a': 1}, [tensor([1., 1.])])
     """
     tensors = [tensor.detach().cpu() for tensor in tensors]
-    if wrong := [tensor.dtype for tensor in tensors if tensor.dtype not in DTYPES.values()]:
-        raise Garbled(f"tensors of type {wrong[0]} can't be sent")
+    if wrong := [t for t in tensors if t.dtype not in DTYPES.values() or t.ndim > MOST_AXES]:
+        raise Garbled(f"a tensor of type {wrong[0].dtype} with {wrong[0].ndim} axes can't be sent")
     shapes = [[str(tensor.dtype)[6:], list(tensor.shape)] for tensor in tensors]
     try:
-        text = json.dumps([message, shapes]).encode()
+        text = json.dumps([clean(message), shapes]).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise Garbled(f"it can't be written as JSON: {error}") from None
     body = b"".join(as_bytes(tensor) for tensor in tensors)
@@ -83,18 +83,18 @@ def checked(shape) -> list[int]:
 
 
 def clean(value, depth: int = 0):
-    """The same JSON, with every text one that can be written to a file.
+    """The same JSON, with every text one that can be written to a file, and shown on a terminal without harm.
 
     Raises: ValueError if it is nested too deeply.
 
-    >>> clean({"a": ["\\ud800", 1.5]})
-    {'a': ['?', 1.5]}
+    >>> clean({"a": ["\\ud800\\x1b[31m", 1.5]})
+    {'a': ['??[31m', 1.5]}
     """
     if depth > DEEPEST:
         raise ValueError("nested too deeply")
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, list):
+        return "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in value)
+    if isinstance(value, (list, tuple)):
         return [clean(part, depth + 1) for part in value]
     if isinstance(value, dict):
         return {clean(key): clean(part, depth + 1) for key, part in value.items()}

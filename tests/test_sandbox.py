@@ -1,0 +1,414 @@
+"""A function in a sandbox is the function: values, gradients, errors and what it does to its input."""
+
+import inspect
+import math
+import os
+import sys
+import time
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import datadam_lite as dd
+from datadam_lite.classroom import sandbox, seal, wire
+from datadam_lite.classroom.probes import USUAL, of_both_signs
+from datadam_lite.classroom.process import Gone, Late, Process
+from datadam_lite.classroom.proxy import Raised, exception, plain_name, signature, stand_in
+from datadam_lite.classroom.sandbox import Ended, Limits, Sandbox
+
+SOURCE = '''
+import math
+import random
+from dataclasses import dataclass
+import numpy as np
+import torch
+from scipy import stats
+from torch import nn
+from torch.nn import functional as F
+
+def spatial(maps, p=4):
+    return F.normalize(maps.abs().pow(p).sum(1).flatten(1), dim=1)
+
+def over_the_batch(maps, p: float = 2.0):
+    return F.normalize(maps.abs().pow(p).sum(1).flatten(1), dim=0)
+
+def soft(maps):
+    return torch.softmax(maps.mean(1).flatten(1), dim=1)
+
+def in_place(maps):
+    maps *= 2
+    return maps.sum(1).flatten(1)
+
+def reshaped(maps):
+    maps.unsqueeze_(0)
+    return maps.sum((0, 2)).flatten(1)
+
+def detached(maps):
+    return maps.detach().sum(1).flatten(1)
+
+def constant(maps):
+    return torch.ones(len(maps), 3, requires_grad=True) * 2
+
+def doubled(maps):
+    return maps.double().sum(1).flatten(1)
+
+def halved(maps):
+    return maps.half().sum(1).flatten(1)
+
+def states(maps):
+    print(maps.requires_grad, maps.is_leaf, torch.is_grad_enabled(), maps.is_contiguous())
+    return maps.sum(1).flatten(1)
+
+def chatty(maps):
+    print("Grüße\\n\\x1b[2J", 1)
+    return maps.sum(1).flatten(1)
+
+def wrong(maps):
+    x = maps + 1
+    return x @ torch.ones(77)
+
+def odd_signature(maps, /, *rest, power=F.relu, text="a", none=None, **more): ...
+
+class WithState(nn.Module):
+    def forward(self, maps, scale=1):
+        return scale * maps.sum(1).flatten(1)
+
+@dataclass
+class Pair:
+    low: float
+    high: float = 1.0
+
+def interval(means):
+    n = len(means)
+    half = stats.t.ppf(0.975, n - 1) * np.std(means, ddof=1) / math.sqrt(n)
+    return np.mean(means) - half, np.mean(means) + half
+
+def kinds():
+    return {"a": [1, 2.5, None, True, "é"], 3: (np.float32(0.5), np.arange(2), torch.ones(1)), "nan": math.nan}
+
+def unsendable():
+    return Pair(1.0)
+
+def too_much():
+    return "x" * 10**7
+
+def nested():
+    x = []
+    for _ in range(90):
+        x = [x]
+    return x
+
+def test_attention(attention):
+    maps = torch.rand(2, 3, 4, 5)
+    assert torch.allclose(attention(maps), spatial(maps)), "they differ"
+    if len(attention(maps)) == 0:
+        raise LookupError
+'''
+RIGHT = "def attention(maps, p=4):\n    return F.normalize(maps.abs().pow(p).sum(1).flatten(1), dim=1)"
+
+
+@pytest.fixture(scope="module")
+def box():
+    with Sandbox(SOURCE) as box:
+        yield box
+
+
+@pytest.fixture(scope="module")
+def here():
+    """The same definitions, in this process."""
+    space = {}
+    exec(SOURCE, space)
+    return space
+
+
+@pytest.fixture
+def maps():
+    return of_both_signs(*USUAL).clone()
+
+
+# ---- values and gradients
+
+
+@pytest.mark.parametrize("name", ["spatial", "over_the_batch", "soft", "doubled", "halved"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_values_and_gradients_are_those_of_the_function(box, here, maps, name, dtype):
+    found = []
+    for fn in (box.function(name), here[name]):
+        given = maps.to(dtype, copy=True).requires_grad_()
+        vectors = fn(given)
+        weights = torch.linspace(0, 1, vectors.numel()).reshape(vectors.shape).to(vectors.dtype)
+        found.append((vectors, torch.autograd.grad(vectors, given, weights)[0]))
+    for one, other in zip(*found, strict=True):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+
+
+def test_options_arrive(box, here, maps):
+    assert torch.equal(box.function("spatial")(maps, p=3), here["spatial"](maps, p=3))
+    with pytest.raises(Raised, match="unexpected keyword argument 'q'"):
+        box.function("spatial")(maps, q=3)
+
+
+def test_a_gradient_that_is_not_there_is_not_made_up(box, maps):
+    maps.requires_grad_()
+    assert not box.function("detached")(maps).requires_grad
+    vectors = box.function("constant")(maps)
+    assert torch.autograd.grad(vectors.sum(), maps, allow_unused=True) == (None,)
+    with torch.no_grad():
+        assert not box.function("spatial")(maps).requires_grad
+
+
+@pytest.mark.parametrize("case", ["plain", "leaf", "not a leaf", "no grad"])
+def test_the_function_is_called_as_it_would_be_here(box, here, maps, capsys, case):
+    given = maps.requires_grad_(case != "plain")
+    given = given * 1 if case == "not a leaf" else given
+    before = len(box.printed)
+    with torch.set_grad_enabled(case != "no grad"):
+        box.function("states")(given)
+        here["states"](given)
+    assert box.printed[before:] == capsys.readouterr().out
+
+
+def test_what_it_does_to_its_input_is_done(box, maps):
+    given = maps.clone()
+    box.function("in_place")(given)
+    assert torch.equal(given, 2 * maps)
+    box.function("spatial")(given)
+    assert torch.equal(given, 2 * maps)
+    with pytest.raises(Raised, match=r"leaf Variable that requires grad"):
+        box.function("in_place")(maps.clone().requires_grad_())
+    with pytest.raises(Raised, match=r"made maps of shape \[1, 3, 5, 4, 6\]"):
+        box.function("reshaped")(maps.clone())
+
+
+def test_gradients_of_gradients_are_refused_rather_than_wrong(box, maps):
+    vectors = box.function("spatial")(maps.requires_grad_())
+    gradient = torch.autograd.grad(vectors.sum(), maps, create_graph=True)[0]
+    with pytest.raises(RuntimeError, match=r"once_differentiable|does not require grad"):
+        gradient.sum().backward()
+
+
+# ---- the checks and the method, through the sandbox
+
+
+@pytest.mark.parametrize("name", ["spatial", "over_the_batch", "soft", "in_place", "detached", "wrong"])
+def test_the_checks_say_the_same(box, here, name):
+    kind = None if name == "soft" else "spatial"
+    far, near = (dd.check_attention(fn, kind) for fn in (box.function(name), here[name]))
+    assert far.verdict == near.verdict
+    assert [f.name for f in far.findings] == [f.name for f in near.findings]
+    assert far.cause == near.cause
+
+
+def test_distillation_is_the_same_to_the_bit(box, here, digits):
+    sets = [
+        dd.distill(digits[0], 1, attention=fn, iterations=3, width=8, real_batch=8).images
+        for fn in (box.function("soft"), here["soft"])
+    ]
+    assert torch.equal(*sets)
+
+
+# ---- signatures, plain values, tests of students
+
+
+def test_the_signature_is_the_students(box):
+    assert str(inspect.signature(box.function("spatial"))) == "(maps, p=4)"
+    assert type(inspect.signature(box.function("over_the_batch")).parameters["p"].default) is float
+    assert str(inspect.signature(box.function("odd_signature"))) == (
+        "(maps, /, *rest, power=None, text='a', none=None, **more)"
+    )
+    assert box.function("spatial").__name__ == "spatial"
+    with pytest.raises(Raised, match="nowhere"):
+        box.function("nowhere")
+
+
+def test_plain_values_go_and_come(box, here):
+    assert box.call("interval", [90.0, 91.5, 92.0]) == pytest.approx(here["interval"]([90.0, 91.5, 92.0]))
+    value = box.call("kinds")
+    assert math.isnan(value.pop("nan"))
+    assert value == {"a": [1, 2.5, None, True, "é"], "3": [0.5, [0, 1], [1.0]]}
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("unsendable", "not JSON serializable"), ("too_much", "bytes of text"), ("nested", "nested")]
+)
+def test_what_is_not_plain_is_said_to_be_so(box, name, told):
+    with pytest.raises((Raised, TypeError), match=told):
+        box.call(name)
+    assert box.call("kinds")["3"][0] == 0.5
+
+
+def test_a_students_test_is_tried_on_functions(box):
+    texts = [RIGHT, RIGHT.replace("dim=1)", "dim=0)"), RIGHT.replace("return", "nonsense; return"), RIGHT]
+    assert box.tries("test_attention", texts) == [
+        None, "AssertionError: they differ, in line 85", "NameError: name 'nonsense' is not defined, in line 85", None,
+    ]  # fmt: skip
+
+
+def test_exceptions_keep_name_words_and_line(box, maps):
+    with pytest.raises(Raised, match=r"size mismatch.*, in line 50$") as raised:
+        box.function("wrong")(maps.float())
+    assert type(raised.value).__name__ == "RuntimeError"
+
+
+def test_what_is_printed_is_kept_and_harmless(box, maps):
+    before = len(box.printed)
+    box.function("chatty")(maps)
+    assert box.printed[before:] == "Grüße\n?[2J 1\n"
+
+
+# ---- the ends of a sandbox
+
+
+def test_limits_hold_and_two_sandboxes_do_not_meet():
+    """One loops until it is stopped; the other goes on, and does not see what the first one changed."""
+    code = "import torch\n{}\ndef f(x):\n    while x > 1: pass\n    return float(torch.abs(torch.tensor(x)))"
+    changed = code.format("def abs(x): return x + 7\ndef install():\n    torch.abs = abs")
+    limits = Limits(seconds=1, total=3, printed=10)
+    with Sandbox(changed, limits) as one, Sandbox(code.format(""), limits) as other:
+        one.call("install")
+        assert (one.call("f", 0), other.call("f", 0)) == (7, 0)
+        number, began = one._process.number, time.monotonic()
+        with pytest.raises(Ended, match="more than 1 seconds for one call"):
+            one.call("f", 2)
+        assert time.monotonic() - began < 3
+        with pytest.raises(ProcessLookupError):
+            os.kill(number, 0)
+        with pytest.raises(Ended, match="more than 1 seconds for one call"):
+            one.call("f", 0)
+        assert other.call("f", -2) == 2
+        other._spent = 2.9
+        with pytest.raises(Ended, match="more than 3 seconds in all"):
+            other.call("f", 2)
+    with pytest.raises(Ended):
+        other.call("f", 0)
+
+
+def test_definitions_that_do_not_run_say_so():
+    with pytest.raises(Raised, match="invalid syntax, in row 1") as raised, Sandbox("def (", where="row {}".format):
+        pass
+    assert type(raised.value).__name__ == "SyntaxError"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is taken away here is missing elsewhere anyway")
+def test_a_system_without_seccomp_is_named_and_still_opens_no_file(monkeypatch):
+    without = "from datadam_lite.classroom import seal\nseal.MACHINES.clear()\nmain()"
+    monkeypatch.setattr(sandbox, "START", sandbox.START.replace("main()", without))
+    with Sandbox("def f(path): return open(path).read()\ndef g(): return 3") as box:
+        assert box.unlimited == (seal.UNSEALED,)
+        with pytest.raises(Raised, match="Too many open files"):
+            box.call("f", "/etc/passwd")
+        assert box.call("g") == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
+def test_with_seccomp_nothing_is_missing(box):
+    assert box.unlimited == ()
+
+
+def test_a_process_that_does_not_start_is_named():
+    with pytest.raises(dd.DataDamError, match=r"did not start within 0.01 seconds"), Sandbox("", Limits(start=0.01)):
+        pass
+
+
+# ---- parts
+
+
+def test_the_filter_ends_in_refusal_and_lists_each_call_once():
+    for machine, (column, name, _) in seal.MACHINES.items():
+        numbers = [n[column] for n in seal.ALLOWED.values() if n[column] is not None]
+        assert len(set(numbers)) == len(numbers) < 250  # jumps of a filter reach 255 lines
+        program = seal.program(machine)
+        lines = [program[i : i + 8] for i in range(0, len(program), 8)]
+        assert int.from_bytes(lines[1][4:], sys.byteorder) == name
+        assert [line[4] for line in lines[-2:]] == [1, 0]  # EPERM, and allowed
+        for i, line in enumerate(lines[4:-2], 4):
+            assert i + 1 + line[2] == len(lines) - 1  # a call that is found jumps to the last line
+
+
+@pytest.mark.parametrize("tensor", [
+    torch.tensor(3.5), torch.empty(0, 3), torch.arange(6).reshape(2, 3).T, torch.tensor([True, False]),
+    torch.rand(2, 2, dtype=torch.complex64).conj(), torch.rand(3).bfloat16(), torch.rand(2, 1).expand(2, 5),
+    torch.tensor([math.nan, math.inf]),
+])  # fmt: skip
+def test_tensors_come_as_they_went(tensor):
+    found = _received(wire.pack({"a": 1}, [tensor, torch.ones(1)]))[1]
+    assert found[0].dtype == tensor.dtype
+    assert F.mse_loss(found[1], torch.ones(1)) == 0
+    assert found[0].shape == tensor.shape
+    assert torch.equal(torch.nan_to_num(found[0]), torch.nan_to_num(tensor.resolve_conj()))
+
+
+def _received(data, most=100):
+    stream = memoryview(data)
+
+    def read(n):
+        nonlocal stream
+        assert n <= len(stream), "more is read than there is"
+        part, stream = stream[:n], stream[n:]
+        return bytearray(part)
+
+    return wire.receive(read, most)
+
+
+def _frame(text, body=b"", mark=wire.MARK):
+    return wire.FRAME.pack(mark, len(text), len(body)) + text + body
+
+
+@pytest.mark.parametrize("data", [
+    _frame(b"[{}, []]", mark=b"ddl2"), _frame(b"{}"), _frame(b"[3, []]"), _frame(b"[{}, 3]"), _frame(b"[{}]"),
+    _frame(b"[{}, []]", b"x"), _frame(b'[{}, [["float32", [1]]]]', b"abc"), _frame(b'[{}, [["object", [1]]]]', b"x"),
+    _frame(b'[{}, [["int8", [-1]]]]', b"x"), _frame(b'[{}, [["int8", [1.0]]]]', b"x"), _frame(b"\x80pickle"),
+    _frame(b'[{}, [["int8", [true]]]]', b"x"), _frame(b'[{}, [["int8", "1"]]]', b"x"), _frame(b"[[" * 5000),
+    _frame(b'[{}, [["int8", [4294967295, 4294967295]]]]', b"x"), _frame(b'[{"a": ' + b"[" * 50 + b"]" * 50 + b"}, []]"),
+    _frame(b'[{}, [["int8", [' + b"1," * 40 + b"1]]]]", b"x"), _frame(b"[{}, [[]]]"), _frame(b'[{}, [["int8", [101]]]]',
+    bytes(101)), wire.FRAME.pack(wire.MARK, 2**32 - 1, 0), wire.FRAME.pack(wire.MARK, 8, 2**32 - 1) + b"[{}, []]",
+    _frame(b'[{"a": ' + b"9" * 5000 + b"}, []]"), _frame(b"[{}, [[[], []]]]"),
+])  # fmt: skip
+def test_what_is_no_message_is_refused_before_anything_is_made(data):
+    with pytest.raises(wire.Garbled):
+        _received(data)
+
+
+def test_messages_keep_to_their_limits():
+    with pytest.raises(wire.Garbled, match="bytes of text"):
+        wire.pack({"a": "x" * wire.MOST_TEXT})
+    with pytest.raises(wire.Garbled, match="JSON"):
+        wire.pack({"a": {1, 2}})
+
+
+@pytest.mark.parametrize(
+    ("described", "expected"),
+    [([["a", 1, 3]], "(a=3)"), (None, "(maps)"), ([["a b", 1]], "(unnamed)"), ([["a", 9]], "(maps)"), (3, "(maps)")],
+)
+def test_a_forged_signature_is_only_a_wrong_one(described, expected):
+    assert str(signature(described)) == expected
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"type": 3, "kind": "list", "n": -1}, {"type": "\0", "kind": "tuple", "n": "x"}]
+)
+def test_a_forged_object_is_only_a_wrong_one(answer):
+    assert not isinstance(stand_in(answer), torch.Tensor)
+
+
+def test_names_of_exceptions_are_names():
+    assert plain_name("ValueError") == "ValueError"
+    assert [plain_name(name) for name in ("a b", "class", None, 3, "", "\x1b")] == ["unnamed"] * 6
+    assert type(exception("StopIteration", "x")).__mro__[1] is Raised
+
+
+def test_a_process_has_deadlines(tmp_path):
+    process = Process([sys.executable, "-c", "import time; time.sleep(60)"], str(tmp_path), {})
+    process.deadline = time.monotonic() + 0.5
+    with pytest.raises(Late):
+        process.write(bytes(10**7))
+    with pytest.raises(Late):
+        process.read(1)
+    assert process.end() is None
+    process = Process([sys.executable, "-c", "raise SystemExit(3)"], str(tmp_path), {})
+    process.deadline = time.monotonic() + 60
+    with pytest.raises(Gone):
+        process.read(1)
+    assert process.end(grace=10) == 3
