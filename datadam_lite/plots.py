@@ -192,6 +192,7 @@ def recorded(rows: dict[str, tuple], yours: dict[str, Report] | None = None) -> 
     for label, report in (yours or {}).items():
         height = [list(rows).index(label) + 0.12] * len(report.models)
         axis.plot(report.models, height, "D", color="C1", markeredgecolor="k", label="yours")
+    axis.use_sticky_edges = False  # a margin on both sides: a bar does not begin at zero
     axis.set_yticks(range(len(rows)), rows)
     axis.set(xlabel="test accuracy (%)", ylim=(len(rows) - 0.5, -0.5))
     if yours:
