@@ -378,6 +378,26 @@ def test_a_notebook_gets_its_points(tmp_path):
     assert str(found).startswith("**a0: 10 of 10 points**\n")
 
 
+def test_an_idea_is_distilled_through_the_sandbox(tmp_path, monkeypatch):
+    def gains(fn):
+        maps = torch.rand(2, 3, 4, 4, requires_grad=True)
+        fn(maps)[0, 0].backward()
+        return [5.0 * bool(maps.grad.any())] * 2
+
+    monkeypatch.setattr(marks_of_ideas, "gains_over_the_start", gains)
+    found = grade(notebook(tmp_path / "a.ipynb", answers.HEAD + answers.IDEAS[TASK.law]), "a4", SEED)
+    assert (found.score, found.best, found.by_hand, found.message) == (20, 20, 10, "")
+
+
+def test_evidence_through_the_sandbox(tmp_path, computed):
+    path = notebook(tmp_path / "a.ipynb", answers.INTERVALS, answers.results(TASK, ROWS))
+    found = grade(path, "a5", SEED)
+    assert (found.score, found.best, found.by_hand, found.message) == (20, 20, 20, "")
+    path = notebook(tmp_path / "b.ipynb", answers.INTERVALS, "RESULTS = dict(a=[1.0])")
+    found = grade(path, "a5", SEED)
+    assert (found.score, "RESULTS must be written as a literal" in found.message) == (8, True)
+
+
 def test_what_was_earned_before_the_sandbox_ended_counts(tmp_path):
     from datadam_lite.classroom.marks_of_equations import POWERS
     from datadam_lite.classroom.variant import sample

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -26,6 +28,7 @@ def names(rules: Sequence[Callable], prefix: str = "") -> list[str]:
 
 
 SHAPE_RULES = names(BASICS)  # that it can be called is worth nothing by itself, and without it none of them is tried
+NOT_TRIED = "Not tried: other checks come first, and failed."
 CALLABLE = names((callable_with_the_maps_alone,))[0]
 CONTRACT_RULES = names((*OTHERS, *GRADIENT))
 
@@ -40,7 +43,19 @@ def of_an_equation(fn: Callable, kind: str, p: Power, class_seed: str) -> Iterat
     feedback = check_attention(fn, kind, p=p)
     yield from of_the_contract(feedback)
     yield of_checks(feedback, names((number_of_entries,)) + laws_by_name(kind))
-    yield of_hidden_maps(fn, EQUATION[kind], class_seed, powers=sample(class_seed, "hidden powers", POWERS, 3))
+    if not can_be_compared(feedback):
+        yield Earned(0, NOT_TRIED)
+        return
+    hidden = of_hidden_maps(fn, EQUATION[kind], class_seed, powers=sample(class_seed, "hidden powers", POWERS, 3))
+    if feedback.passed and hidden.share < 1:  # an odd power may show what it is
+        hidden = replace(hidden, cause=check_attention(partial(fn, p=3), kind, p=3).cause)
+    yield hidden
+
+
+def can_be_compared(feedback: Feedback) -> bool:
+    """Whether it returns one vector per image, so that there is something to compare."""
+    kept = {check.name for check in feedback.checks if not check.sentence}
+    return kept.issuperset(SHAPE_RULES)
 
 
 def of_the_contract(feedback: Feedback) -> Iterator[Earned]:
@@ -55,7 +70,7 @@ def of_checks(feedback: Feedback, rules: Sequence[str]) -> Earned:
     failed = [check for check in tried if check.sentence]
     if not tried:
         first = next((check.sentence for check in feedback.failures[:1] if check.name == CALLABLE), "")
-        return Earned(0, first or "Not tried: other checks come first, and failed.", feedback.cause)
+        return Earned(0, first or NOT_TRIED, feedback.cause)
     said = [f"{check.name}: {check.sentence}" for check in failed]
     untried = [name for name in rules if name not in [check.name for check in tried]]
     said += [f"Not tried, because these come first: {', '.join(untried)}."] * bool(untried)
@@ -72,6 +87,7 @@ def hidden_maps(class_seed: str, n: int = 4) -> list[Tensor]:
     for i in range(n):
         stream = secret(class_seed, "hidden maps", i)
         shape = sample(class_seed, f"hidden shape {i}", SIZES, 4)
+        shape[0] = shape[0] if i else 1  # a single image among them
         maps = 3 * torch.randn(*shape, generator=stream)
         found.append(maps.relu() if i % 2 else maps)
     return found
