@@ -128,6 +128,15 @@ def test_sets_are_those_that_distill_makes():
         assert torch.equal(trial.sets[label][0].images, expected.images)
 
 
+def test_recipe_fields_are_those_of_both():
+    trial = dd.behaviour(mine, ipcs=1, sets=1, power=2.0, layers=[1], **TINY).trials[0]
+    for label in (YOURS, REFERENCE):
+        recipe = trial.sets[label][0].provenance["recipe"]
+        assert (recipe["power"], list(recipe["layers"])) == (2.0, [1])
+    expected = dd.distill(digits()[0], 1, power=2.0, layers=1, **TINY)
+    assert torch.equal(trial.sets[REFERENCE][0].images, expected.images)
+
+
 def test_what_belongs_to_the_reference_is_computed_once():
     before = yardsticks.cache_info().hits
     for fn in (mine, average):
@@ -212,6 +221,12 @@ def test_a_function_that_breaks_the_contract_is_told_before_anything_is_distille
 def test_what_is_no_function_is_refused():
     with pytest.raises(dd.DataDamError, match=r"str breaks the contract.*not its name in quotation marks"):
         dd.behaviour("spatial")
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_number_of_sets_is_a_whole_number():
+    with pytest.raises(dd.DataDamError, match="sets must be a whole number"):
+        dd.behaviour(mine, sets=1.5)
 
 
 @pytest.mark.parametrize("given", [{"sets": 0}, {"ipcs": ()}])

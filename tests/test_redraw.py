@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import datadam_lite as dd
 from datadam_lite.classroom.drawing import Given, network_of
-from datadam_lite.classroom.figures_of_answers import change, changed_maps, nearest_means
+from datadam_lite.classroom.figures_of_answers import change, changed_maps, nearest_means, powers
 from datadam_lite.classroom.figures_of_sets import class_means
 from datadam_lite.classroom.redrawn import png
 
@@ -124,8 +124,22 @@ def test_what_a_function_does_not_see_is_found():
 
 def test_change_is_relative():
     before = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
-    assert change(2 * before, before) == pytest.approx(1)
-    assert change(torch.tensor([[3.0, 4.0], [1.0, 1.0]]), before) == pytest.approx(0.5)
+    assert change(2 * before, before) == pytest.approx(1 / 3)
+    assert change(-before, before) == pytest.approx(1)
+    assert change(torch.tensor([[3.0, 4.0], [1.0, 1.0]]), before) == pytest.approx(0.5 / (1 + 2**0.5))
+
+
+def picky(maps, p=4.0):
+    """Spatial attention for powers from 1 on."""
+    if p < 1:
+        raise ValueError("p is too small")
+    return dd.spatial(maps, p)
+
+
+def test_a_function_that_refuses_a_power_says_so():
+    caption = powers(Given(picky, dd.behaviour(picky, ipcs=1, **TINY))).caption
+    assert caption.startswith("Left out: picky can't be called with all the powers")
+    assert "p is too small" in caption
 
 
 def test_classes_are_recognised_as_in_chapter_7(drawn):

@@ -8,16 +8,17 @@ tested on them, so that in the difference of two accuracies what they share canc
 import math
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache, lru_cache
 
 import torch
 
-from datadam_lite.attention import Attention, resolve
+from datadam_lite.attention import Attention
 from datadam_lite.classroom.check import check_attention
 from datadam_lite.classroom.measured import REFERENCE, START, YOURS, Behaviour, Trial
 from datadam_lite.data import ImageSet, load
 from datadam_lite.distill import Distiller
-from datadam_lite.errors import DataDamError
+from datadam_lite.errors import DataDamError, check_type
 from datadam_lite.evaluate import evaluate
 from datadam_lite.profiles import PROFILES
 from datadam_lite.progress import bar
@@ -32,7 +33,7 @@ CPU = Settings(device="cpu")  # where a repetition gives the same to the bit
 
 
 def behaviour(
-    fn: Attention, *, ipcs: Sequence[int] = (1, 10), sets: int = 4, seed: int = 0,
+    fn: Attention, *, ipcs: int | Sequence[int] = (1, 10), sets: int = 4, seed: int = 0,
     reference: str | Attention = "spatial", loss_scale: float | None = None, **changes,
 ) -> Behaviour:  # fmt: skip
     """Distil digits with an attention function, several times; compare with the initial images and with a reference.
@@ -55,14 +56,18 @@ def behaviour(
     >>> list(found.reports[1]), len(found.reports[1]["yours"].accuracies)
     (['initial images', 'reference', 'yours'], 1)
     """
+    check_type("sets", sets, int)
+    check_type("seed", seed, int)
+    ipcs = (ipcs,) if isinstance(ipcs, int) else tuple(ipcs)
     if sets < 1 or not ipcs:
         raise DataDamError(f"expected at least one set and one number of images per class; received {sets}, {ipcs}.")
     name, seeds = name_of(fn), range(seed, seed + sets)
     keep_the_contract(fn, name)
+    changes = {field: tuple(given) if isinstance(given, list) else given for field, given in changes.items()}
+    trials = []
     with one_thread():
-        trials = []
         for ipc in ipcs:
-            options = tuple(({**OPTIONS, "image_lr": float(ipc)} | changes).items())
+            options = tuple({**OPTIONS, "image_lr": float(ipc), **changes}.items())
             trials.append(trial(fn, ipc, seeds, reference, loss_scale=loss_scale, options=options))
     return Behaviour(name, reference if isinstance(reference, str) else name_of(reference), tuple(trials))
 
@@ -85,15 +90,17 @@ def trial(
     fn: Attention, ipc: int, seeds: range, reference: str | Attention, *, loss_scale: float | None, options: tuple
 ) -> Trial:
     """Distil and test everything for one number of images per class."""
-    given, (sets, reports, target) = dict(options), yardsticks(resolve(reference), ipc, seeds, options)
-    scale = loss_scale or target / push(recipe("datadam", attention=fn, **given), ipc)
-    yours = distil(recipe("datadam", attention=fn, **given, loss_scale=scale), ipc, seeds)
+    own = recipe("datadam", attention=fn, **dict(options))
+    strength = push(own, ipc)  # first: what can't be distilled says so at once
+    sets, reports, target = yardsticks(reference, ipc, seeds, options)
+    scale = target / strength if loss_scale is None else loss_scale
+    yours = distil(replace(own, loss_scale=scale), ipc, seeds)
     return Trial(ipc, sets | {YOURS: yours}, reports | {YOURS: accuracies_of(yours, seeds.start)}, scale)
 
 
 @lru_cache(maxsize=8)
 def yardsticks(
-    reference: Attention, ipc: int, seeds: range, options: tuple
+    reference: str | Attention, ipc: int, seeds: range, options: tuple
 ) -> tuple[dict[str, list[SyntheticSet]], dict[str, Report], float]:
     """The sets of the reference and those they began with, how good they are, and the reference's push."""
     plain = recipe("datadam", attention=reference, **dict(options))

@@ -11,6 +11,7 @@ from datadam_lite.attention import channel, spatial
 from datadam_lite.classroom.behaviour import digits
 from datadam_lite.classroom.claim import default_power
 from datadam_lite.classroom.drawing import BLOCKS, Given, is_map, network_of, real_images, shared_by
+from datadam_lite.classroom.guard import Guarded, Stumble
 from datadam_lite.classroom.measured import YOURS
 from datadam_lite.classroom.redrawn import Drawing
 from datadam_lite.coresets import random
@@ -54,9 +55,12 @@ def powers(given: Given) -> Drawing:
         return Drawing("powers", 4, why)
     tried = (1, 2, 4, 8) if isinstance(default, int) else (0.5, 1.0, 2.0, 4.0, 8.0)
     maps = network_of(0, "chapter 4")(real_images(first_of((4,)))).maps[0]
+    try:
+        answered = [Guarded(given.fn)(maps, p=p) for p in tried]
+    except Stumble as stumble:
+        return Drawing("powers", 4, f"Left out: {given.name} can't be called with all the powers {tried}. {stumble}")
     figure, axes = plt.subplots(1, len(tried), figsize=(1.8 * len(tried), 2.2))
-    for axis, p in zip(axes, tried, strict=True):
-        vectors = given.fn(maps, p=p)
+    for axis, p, vectors in zip(axes, tried, answered, strict=True):
         plots.vector(axis, vectors[0], maps.shape[2:])
         axis.set_title(f"p = {p:g}: {shared_by(vectors).item():.1f} of {vectors.shape[1]}", fontsize="small")
     caption = (
@@ -77,7 +81,7 @@ def changed_maps(given: Given) -> Drawing:
     unseen = [what for what, found in rows.items() if found[YOURS] < 1e-3]
     caption = (
         "How far vectors move when something is done to the maps of ten digits (second block of one random network): "
-        f"the length of the change over that of the vector. {given.name} does not see: {', '.join(unseen) or 'none'}."
+        f"the length of the change over the lengths before and after, so at most 1. {given.name} does not see: {', '.join(unseen) or 'none'}."
     )
     return Drawing("changed maps", 7, caption, plots.dots(rows, "relative change of the vectors"))
 
@@ -98,8 +102,13 @@ def changes_of(maps: Tensor) -> dict[str, Tensor]:
 
 
 def change(after: Tensor, before: Tensor) -> float:
-    """The mean over images of |after - before| / |before|."""
-    return ((after - before).norm(dim=1) / before.norm(dim=1).clamp_min(1e-12)).mean().item()
+    """The mean over images of |after - before| / (|after| + |before|), which is 1 at most.
+
+    >>> change(torch.tensor([[3.0, 0.0]]), torch.tensor([[1.0, 0.0]]))
+    0.5
+    """
+    lengths = after.norm(dim=1) + before.norm(dim=1)
+    return ((after - before).norm(dim=1) / lengths.clamp_min(1e-12)).mean().item()
 
 
 def nearest_means(given: Given) -> Drawing:
