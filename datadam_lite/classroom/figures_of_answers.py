@@ -81,7 +81,8 @@ def changed_maps(given: Given) -> Drawing:
     unseen = [what for what, found in rows.items() if found[YOURS] < 1e-3]
     caption = (
         "How far vectors move when something is done to the maps of ten digits (second block of one random network): "
-        f"the length of the change over the lengths before and after, so at most 1. {given.name} does not see: {', '.join(unseen) or 'none'}."
+        "the length of the change over the lengths before and after, so at most 1. "
+        f"{given.name} does not see: {', '.join(unseen) or 'none'}."
     )
     return Drawing("changed maps", 7, caption, plots.dots(rows, "relative change of the vectors"))
 
