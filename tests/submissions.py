@@ -93,12 +93,12 @@ QUIET = (
     inside("uses threads", "import threading\n[threading.Thread(target=print).start() for _ in range(4)]", DENIED),
     inside("uses PyTorch's threads", "torch.set_num_threads(8)\ntorch.rand(9**6).sum()\nreturn maps.sum(1).flatten(1)",
            RIGHT),
-    inside("ends the parent", "import os\nos.kill(os.getppid(), 9)", DENIED),
-    inside("stops everybody", "import os, signal\nos.kill(-1, signal.SIGSTOP)", DENIED),
+    inside("signals the parent", "import os\nos.kill(os.getppid(), 0)", DENIED),  # as 9 does, but without harm
+    inside("signals everybody", "import os, signal\nos.kill(-1, 0)", DENIED),
     inside("calls the system by number", """
 import ctypes
 call = ctypes.CDLL(None, use_errno=True).syscall
-results = [call(n, 0, 0, 0) for n in (2, 41, 56, 57, 58, 59, 62, 101, 157, 165, 272, 310, 317, 321, 425, 435, 437)]
+results = [call(n, 0, 0, 0) for n in CALLS]
 assert results == [-1] * len(results)
 return maps.sum(1).flatten(1)""", RIGHT),
     inside("calls the other table of calls", """

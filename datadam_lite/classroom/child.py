@@ -193,11 +193,13 @@ def own_pipes() -> tuple[int, int]:
 
 
 def close_the_door(memory: int, seconds: float) -> tuple[str, ...]:
-    """Forget the paths of the libraries, and give up all rights; return what can't be given up here."""
+    """Forget where the libraries are, and give up all rights; return what can't be given up here."""
     sys.path.clear()
     sys.argv = sys.orig_argv = [""]
     for name in [name for name in sys.modules if name.startswith("datadam_lite")]:
         del sys.modules[name]
+    with suppress(OSError):
+        os.rmdir(os.getcwd())  # the empty folder where it started: now there is nothing to clear away
     missing = seal.limit(memory, seconds)
     return missing if seal.seal() else (*missing, seal.UNSEALED)
 

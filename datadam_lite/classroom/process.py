@@ -81,19 +81,15 @@ class Process:
         """
         if self._popen.returncode is not None:
             return self._popen.returncode
-        deadline = time.monotonic() + grace
-        while not (gone := self._over()) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        with suppress(ProcessLookupError, PermissionError):  # nobody is left; its id is kept until it is waited for
+        with suppress(subprocess.TimeoutExpired):
+            self._popen.wait(grace)
+        status = self._popen.returncode
+        with suppress(ProcessLookupError, PermissionError):  # nobody is left
             os.killpg(self._popen.pid, signal.SIGKILL)
-        status = self._popen.wait()
+        self._popen.wait()
         self._popen.stdin.close()
         self._popen.stdout.close()
-        return status if gone else None
-
-    def _over(self) -> bool:
-        """Whether it has ended; it isn't waited for, so that its id remains its own."""
-        return os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return status
 
     def _wait(self, pipe: int, event: int) -> None:
         poll = select.poll()

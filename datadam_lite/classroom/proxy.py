@@ -73,7 +73,8 @@ def signature(parameters) -> inspect.Signature:
     found = []
     with suppress(Exception):
         for name, kind, *default in parameters:
-            values = {"default": default[0]} if default else {}
+            simple = default and isinstance(default[0], (int, float, str)) and len(str(default[0])) <= MOST_NAME
+            values = {"default": default[0] if simple else None} if default else {}
             found.append(inspect.Parameter(plain_name(name), KINDS[kind], **values))
         return inspect.Signature(found)
     return inspect.Signature([inspect.Parameter("maps", inspect.Parameter.POSITIONAL_OR_KEYWORD)])

@@ -52,6 +52,7 @@ ANSWERS = {  # what is asked: the answers to it, each with how many tensors, fro
 for _answers in ANSWERS.values():
     _answers["raised"] = (0, 0)
 
+MOST_MESSAGE = 1000  # characters of what an exception says
 LOOPS = "Does every loop end, and does it go over axes rather than over single numbers?"
 HONEST = "A function takes its input and returns its result: files, processes and pipes are none of its business."
 CAUSES = {
@@ -103,7 +104,7 @@ class Sandbox:
     def __enter__(self) -> "Sandbox":
         if sys.platform == "win32":
             raise DataDamError("a sandbox needs Linux or macOS; on Windows, use WSL or a container.")
-        self._folder = tempfile.TemporaryDirectory(prefix="sandbox-")
+        self._folder = tempfile.TemporaryDirectory(prefix="sandbox-", ignore_cleanup_errors=True)
         try:
             self._start()
         except BaseException:
@@ -180,8 +181,8 @@ class Sandbox:
         self.printed = (self.printed + str(answer.get("printed")))[: self.limits.printed]
         if answer["is"] == "raised":
             line = answer.get("line")
-            place = self.where(line) if type(line) is int else ""
-            raise exception(answer.get("name"), str(answer.get("message")), place)
+            place = self.where(line) if type(line) is int and 0 < line < 10**6 else ""
+            raise exception(answer.get("name"), str(answer.get("message"))[:MOST_MESSAGE], place)
         return answer, tensors
 
     def _exchange(self, request: dict, tensors: Iterable[Tensor], seconds: int | float) -> tuple[dict, list[Tensor]]:
