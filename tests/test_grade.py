@@ -2,8 +2,8 @@
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib import import_module
-from types import SimpleNamespace
 
 import answers
 import pytest
@@ -206,6 +206,12 @@ def test_a_test_that_does_not_tell_right_from_wrong(text, expected):
     assert points_of(text) == expected
 
 
+def test_a_test_that_is_not_written_yet():
+    text = "def test_attention(attention): raise NotImplementedError('write this')"
+    found = list(of_a_test(tries(text), None, TASK, SEED))[4:]
+    assert [(each.share, each.why, each.cause) for each in found] == [(0, "Not written yet.", None)] * 4
+
+
 def test_a_test_that_notices_some():
     """It notices what divides by zero, and nothing else."""
     text = "def test_attention(attention): assert attention(torch.zeros(1, 2, 2, 2)).isfinite().all()"
@@ -345,7 +351,7 @@ def test_answers_that_are_no_interval(answer):
 
 
 def test_a_result_is_computed_again_to_the_digit(monkeypatch):
-    task = SimpleNamespace(field="power", values=(2.0,), seeds=(3,))
+    task = replace(TASK, field="power", values=(2.0,), seeds=(3,))
     right = one_result("power", 2.0, 3)
     monkeypatch.setattr(marks_of_evidence, "TOLERANCE", 0)
     assert computed_again({"2.0": [right]}, task, SEED).share == 1
@@ -393,9 +399,11 @@ def test_evidence_through_the_sandbox(tmp_path, computed):
     path = notebook(tmp_path / "a.ipynb", answers.INTERVALS, answers.results(TASK, ROWS))
     found = grade(path, "a5", SEED)
     assert (found.score, found.best, found.by_hand, found.message) == (20, 20, 20, "")
-    path = notebook(tmp_path / "b.ipynb", answers.INTERVALS, "RESULTS = dict(a=[1.0])")
+    path = notebook(tmp_path / "b.ipynb", "def interval(means): return [0, 1]", "RESULTS = dict(a=[1.0])")
     found = grade(path, "a5", SEED)
-    assert (found.score, "RESULTS must be written as a literal" in found.message) == (8, True)
+    assert found.score == 0
+    assert "no function 'paired_interval'" in found.message
+    assert "RESULTS must be written as a literal" in found.message
 
 
 def test_what_was_earned_before_the_sandbox_ended_counts(tmp_path):

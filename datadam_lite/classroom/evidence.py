@@ -43,7 +43,7 @@ def one_result(field: str, value, seed: int) -> float:
         return round(evaluate(chosen, test, networks=1, protocol=protocol, settings=CPU).mean, 2)
 
 
-def interval(means: Sequence[float]) -> tuple[float, float]:
+def interval(means: Sequence[float | int]) -> tuple[float, float]:
     """The 95 % t-interval of the mean over sets, (low, high).
 
     >>> low, high = interval([60.0, 62.0, 64.0])
@@ -54,7 +54,7 @@ def interval(means: Sequence[float]) -> tuple[float, float]:
     return report.mean - report.interval, report.mean + report.interval
 
 
-def paired_interval(after: Sequence[float], before: Sequence[float]) -> tuple[float, float]:
+def paired_interval(after: Sequence[float | int], before: Sequence[float | int]) -> tuple[float, float]:
     """The 95 % t-interval of the mean difference of pairs.
 
     >>> low, high = paired_interval([62.0, 63.0, 67.0], [60.0, 62.0, 64.0])

@@ -14,7 +14,7 @@ BY_HAND = "Marked by your teacher."
 class Earned:
     """What was found for a line of the rubric: the share of its points, why, and the likely cause of what is wrong."""
 
-    share: float
+    share: float | int
     why: str = ""
     cause: Finding | None = None
 
@@ -69,12 +69,12 @@ class Grade:
         return sum(mark.points for mark in self.marks)
 
     @property
-    def best(self) -> float:
+    def best(self) -> int:
         """The points that the tool gives at most."""
         return sum(mark.line.points for mark in self.marks if not mark.line.by_hand)
 
     @property
-    def by_hand(self) -> float:
+    def by_hand(self) -> int:
         """The points that are left to the teacher."""
         return sum(mark.line.points for mark in self.marks if mark.line.by_hand)
 

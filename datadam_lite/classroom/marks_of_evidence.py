@@ -61,7 +61,7 @@ def asked(call: Call, name: str, values: tuple) -> object:
     return None
 
 
-def same(found: object, right: Sequence[float]) -> bool:
+def same(found: object, right: Sequence[float | int]) -> bool:
     """Whether two numbers came, and the right ones."""
     if not isinstance(found, (list, tuple)) or len(found) != 2 or not all(map(number, found)):
         return False
@@ -102,7 +102,7 @@ def every_set(results: object, variant: Variant) -> Earned:
     return Earned(1)
 
 
-def of_this_test(rows: list[list[float]]) -> Earned:
+def of_this_test(rows: list[list[float | int]]) -> Earned:
     """All entries are shares of the test images, and sets of one value differ.
 
     >>> of_this_test([[83.4, 82.0], [81.7, 80.2]]).why

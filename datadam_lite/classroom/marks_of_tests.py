@@ -80,6 +80,9 @@ def in_hidden_order(tries: Tries, groups: Sequence[list[str]], class_seed: str) 
 
 def judged(right: list, broken: list, given: list, others: list) -> Iterator[Earned]:
     """The four lines of the test: it earns nothing by noticing if it rejects what is right, nor the reverse."""
+    if all(outcome is not None and outcome.startswith("NotImplementedError") for outcome in right):
+        yield from [Earned(0, "Not written yet.")] * 4
+        return
     fair, notices = all(outcome is None for outcome in right), noticed(broken)
     for outcomes in (broken, given, others):
         if not fair:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from scipy.stats import t as student_t
 from scipy.stats import ttest_ind
 
-Values = Sequence[float]
+Power = float | int
+Values = Sequence[float | int]
 Interval = tuple[float, float]
 
 
@@ -29,7 +30,7 @@ def around(mean: float, half: float) -> Interval:
 
 
 def with_parts(
-    values: Values, *, level: float = 0.975, freedom: int = -1, spread: Callable = statistics.stdev, root: float = 0.5
+    values: Values, *, level: float = 0.975, freedom: int = -1, spread: Callable = statistics.stdev, root: Power = 0.5
 ) -> Interval:
     """The interval with one of its parts changed: the quantile, the degrees of freedom, s, or the root of n."""
     n = len(values)

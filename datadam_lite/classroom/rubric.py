@@ -8,7 +8,7 @@ class Line:
     """A line of the rubric: what it is for, and the points it is worth; by_hand: the teacher gives them."""
 
     name: str
-    points: float
+    points: int
     by_hand: bool = False
 
 
@@ -45,7 +45,7 @@ RUBRIC = {
 }  # fmt: skip
 
 
-def points(assignment: str, *, by_hand: bool = False) -> float:
+def points(assignment: str, *, by_hand: bool = False) -> int:
     """The points of an assignment: the tool's, or the teacher's.
 
     >>> points("a5"), points("a5", by_hand=True)
