@@ -25,10 +25,11 @@ from datadam_lite.classroom import seal, wire
 
 SUBMISSION = "<submission>"  # the name of the student's file in tracebacks
 MOST_MESSAGE = 1000  # characters of what an exception says
-WRITERS_MODULES = ("numpy", "numpy.linalg", "numpy.fft", "numpy.random", "functools", "itertools", "typing",
-                   "dataclasses", "collections", "collections.abc", "operator", "random", "statistics", "textwrap",
-                   "torch.func", "torch.fft", "torch.linalg", "torch.special", "encodings.latin_1",
-                   "encodings.ascii", "encodings.unicode_escape")  # fmt: skip
+COMMON_MODULES = (  # there without being asked for
+    "numpy", "numpy.linalg", "numpy.fft", "numpy.random", "functools", "itertools", "typing", "dataclasses",
+    "collections", "collections.abc", "operator", "random", "statistics", "textwrap", "torch.func", "torch.fft",
+    "torch.linalg", "torch.special", "encodings.latin_1", "encodings.ascii", "encodings.unicode_escape",
+)  # fmt: skip
 
 
 class Printed(io.StringIO):
@@ -177,7 +178,7 @@ def warm_up() -> None:
 
 def load(modules: Sequence[str]) -> None:
     """Import what the code will import, since later no file can be read; what isn't there will be missing then."""
-    for module in (*WRITERS_MODULES, *modules):
+    for module in (*COMMON_MODULES, *modules):
         with suppress(Exception, SystemExit):
             importlib.import_module(module)
 

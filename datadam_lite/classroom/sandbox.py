@@ -41,7 +41,6 @@ ENVIRONMENT = {
 }  # fmt: skip
 
 ANSWERS = {  # what is asked: the answers to it, each with how many tensors, from and to
-    "begin": {"ready": (0, 0)},
     "define": {"done": (0, 0)},
     "look_up": {"signature": (0, 0)},
     "call": {"value": (0, 0)},
@@ -49,8 +48,7 @@ ANSWERS = {  # what is asked: the answers to it, each with how many tensors, fro
     "pull": {"gradient": (0, 1)},
     "try_on": {"done": (0, 0)},
 }
-for _answers in ANSWERS.values():
-    _answers["raised"] = (0, 0)
+RAISED = {"raised": (0, 0)}  # this one, always
 
 MOST_MESSAGE = 1000  # characters of what an exception says
 LOOPS = "Does every loop end, and does it go over axes rather than over single numbers?"
@@ -85,7 +83,8 @@ class Sandbox:
     """A process that runs the definitions of a student; to be used in a `with` statement.
 
     source: definitions, as `Definitions.source` returns them; where: names a line of it, for messages.
-    printed: what the code has printed so far; unlimited: a sentence for each limit that this system doesn't have.
+    printed: what the code has printed so far, which may be the inputs it was given, so a student need not see it;
+    unlimited: a sentence for each limit that this system doesn't have.
 
     Raises: DataDamError on Windows; on entering, what the definitions raise when they are run. Ended, there and by
     every call: when the code uses more than its limits, ends its process, or answers what is no answer.
@@ -126,7 +125,7 @@ class Sandbox:
     def function(self, name: str) -> Attention:
         """Return a function of maps, [B, C, H, W], with the signature of the student's; it can be differentiated.
 
-        Raises: what `inspect.signature` raises for something that can't be called, KeyError if there is no such name.
+        Raises: Raised, as a KeyError if there is no such name, and as `inspect.signature` does for what is no function.
         """
         answer, _ = self._ask({"do": "look_up", "name": name})
         return remote(name, answer.get("parameters"), self._ask)
@@ -153,9 +152,9 @@ class Sandbox:
         command = [sys.executable, "-I", "-S", "-B", "-c", START, str(Path(__file__).parent), *libraries()]
         self._process = Process(command, self._folder.name, ENVIRONMENT)
         limits = {"memory": self.limits.memory, "seconds": self.limits.total, "printed": self.limits.printed}
-        begin = {"do": "begin", "modules": modules(self.source), **limits}
+        begin = wire.pack({"modules": modules(self.source), **limits})
         try:
-            answer, _ = self._exchange(begin, [], self.limits.start)
+            answer, _ = self._exchange(begin, {"ready": (0, 0)}, self.limits.start)
         except (Late, Gone, wire.Garbled) as error:
             raise DataDamError(
                 f"the sandbox's process did not start within {self.limits.start} seconds ({type(error).__name__}); is "
@@ -169,10 +168,10 @@ class Sandbox:
         """Send a request, return its answer. Raises: Raised, what the code raised; Ended."""
         if self._end:
             raise Ended(self._end)
-        began = time.monotonic()
+        data, began = wire.pack(request, tensors), time.monotonic()
         seconds = min(self.limits.seconds, self.limits.total - self._spent)
         try:
-            answer, tensors = self._exchange(request, tensors, seconds)
+            answer, tensors = self._exchange(data, ANSWERS[request["do"]], seconds)
         except (Late, Gone, wire.Garbled) as error:
             self._end = self._why(error)
             self.close()
@@ -182,16 +181,17 @@ class Sandbox:
         if answer["is"] == "raised":
             line = answer.get("line")
             place = self.where(line) if type(line) is int and 0 < line < 10**6 else ""
-            raise exception(answer.get("name"), str(answer.get("message"))[:MOST_MESSAGE], place)
+            raise exception(str(answer.get("name")), str(answer.get("message"))[:MOST_MESSAGE], place)
         return answer, tensors
 
-    def _exchange(self, request: dict, tensors: Iterable[Tensor], seconds: int | float) -> tuple[dict, list[Tensor]]:
+    def _exchange(self, data: bytes, answers: dict, seconds: int | float) -> tuple[dict, list[Tensor]]:
+        """Write, and read one of these answers."""
         self._process.deadline = time.monotonic() + seconds
         if self._process.speaks():
             raise wire.Garbled("it came before it was asked for")
-        self._process.write(wire.pack(request, tensors))
+        self._process.write(data)
         answer, tensors = wire.receive(self._process.read, self.limits.answer)
-        fewest, most = ANSWERS[request["do"]].get(answer.get("is"), (1, 0))
+        fewest, most = (answers | RAISED).get(str(answer.get("is")), (1, 0))
         if not fewest <= len(tensors) <= most:
             raise wire.Garbled("it isn't an answer to what was asked")
         return answer, tensors

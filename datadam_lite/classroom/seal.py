@@ -86,15 +86,21 @@ def limit(memory: int, seconds: float) -> tuple[str, ...]:
     """
     used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
     wanted = {
-        "RLIMIT_CPU": int(used + seconds) + 1, "RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0, "RLIMIT_NPROC": 0,
-        "RLIMIT_NOFILE": 0, "RLIMIT_AS": size() + memory if size() else None,
-    }  # fmt: skip
+        "memory": ("RLIMIT_AS", size() + memory if size() else None),
+        "computing time": ("RLIMIT_CPU", int(used + seconds) + 1),
+        "processes": ("RLIMIT_NPROC", 0),
+        "open files": ("RLIMIT_NOFILE", 0),
+        "the size of files": ("RLIMIT_FSIZE", 0),
+        "the image of a process that crashes": ("RLIMIT_CORE", 0),
+    }
     missing = []
-    for name, value in wanted.items():
+    for what, (name, value) in wanted.items():
         try:
+            most = resource.getrlimit(getattr(resource, name))[1]
+            value = value if most == resource.RLIM_INFINITY else min(value, most)
             resource.setrlimit(getattr(resource, name), (value, value))
         except (AttributeError, OSError, ValueError, TypeError):
-            missing.append(f"This system can't limit {name[7:]} of a process (setrlimit).")
+            missing.append(f"This system can't limit {what}.")
     return tuple(missing)
 
 
