@@ -84,7 +84,7 @@ def values(name, tasks):
     """What the marks of a master stand for; a function where it takes long."""
     assignment = ASSIGNMENTS[name.partition("-")[0]]
     return asdict(assignment) | asdict(tasks) | {
-        "functions": " and ".join(f"`{function}`" for function in assignment.functions + assignment.constants),
+        "functions": ", ".join(f"`{name}`" for name in assignment.functions + assignment.constants),
         "machine": machine_time(name),
         "graded": graded(assignment.name),
         "rules": (MASTERS / "rules.md").read_text().strip(),

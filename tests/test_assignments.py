@@ -337,6 +337,14 @@ def test_the_page_says_what_the_assignments_are():
         assert tuple(re.findall("`(.*?)`", handed_in)) == assignment.functions + assignment.constants
 
 
+@master
+def test_sections_that_a_master_names_exist(name):
+    text = " ".join((MASTERS / f"{name}.md").read_text().split())
+    for number, section in re.findall(r"[Cc]hapter (\d)(?:,| does in| up to) \*([^*]+)\*", text):
+        (source,) = regenerate.SOURCES.glob(f"0{number}-*.md")
+        assert f"\n## {section}\n" in source.read_text(), section
+
+
 def test_when_written_lets_other_errors_pass():
     with pytest.raises(LookupError), when_written():
         raise LookupError
