@@ -165,18 +165,23 @@ def test_the_built_reference_shows_shapes_and_examples(book):
 # ---- teachers
 
 
-def test_the_chapters_treat_the_misconceptions_where_the_page_says():
-    """Every section and exercise that the table names exists in the chapter it names."""
-    places = re.findall(r"^\| .* \| (Chapter \d, .*) \|$", page("for-teachers"), re.MULTILINE)
-    rows = [found for place in places for found in re.findall(r"[Cc]hapter (\d), ([^;]*)", place)]
-    assert len(rows) >= 18
-    for number, where in rows:
-        text = chapter(int(number))
-        for heading in re.findall(r"\*([^*]+)\*", where):
-            pattern = rf"^##.*{re.escape(heading)}|<b>{re.escape(heading)}\.</b>"
-            assert re.search(pattern, text, re.MULTILINE), f"chapter {number}: {heading}"
-        for exercise in re.findall(r"exercise (\d)", where):
-            assert f"**{exercise}.**" in text, f"chapter {number}: exercise {exercise}"
+def test_every_experiment_asks_twice_and_names_a_place_that_exists():
+    """Every section and exercise that the five-minute experiments name is in the chapter they name."""
+    source = (regenerate.SOURCES / "91-experiments.md").read_text()
+    experiments = re.split(r'^### "', source, flags=re.MULTILINE)[1:]
+    assert len(experiments) == 21, "the page, and the one for teachers, say twenty-one"
+    for experiment in experiments:
+        assert "**Ask.**" in experiment
+        then = experiment.partition("**Then.**")[2].partition("\n")[0]
+        places = re.findall(r"[Cc]hapter (\d), ([^;]*)", then)
+        assert places, experiment.partition("\n")[0]
+        for number, where in places:
+            text = chapter(int(number))
+            for heading in re.findall(r"\*([^*]+)\*", where):
+                pattern = rf"^##.*{re.escape(heading)}|<b>{re.escape(heading)}\.</b>"
+                assert re.search(pattern, text, re.MULTILINE), f"chapter {number}: {heading}"
+            for exercise in re.findall(r"exercise (\d)", where):
+                assert f"**{exercise}.**" in text, f"chapter {number}: exercise {exercise}"
 
 
 def test_the_lessons_have_the_length_they_say():
