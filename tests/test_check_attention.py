@@ -535,6 +535,16 @@ def test_each_law_is_found_broken_by_a_function_that_breaks_it_alone(kind, fn, l
     assert failed(check_attention(fn, kind)) == laws
 
 
+def test_a_missing_absolute_value_shows_though_the_usual_power_is_even():
+    def mine(maps, p=4):
+        return F.normalize(maps.pow(p).sum(1).flatten(1), dim=1)
+
+    feedback = check_attention(mine, "spatial")
+    assert failed(feedback) == ["equation"]
+    assert "called with p=3" in feedback.failures[0].sentence
+    assert feedback.cause.name == "absolute value left out"
+
+
 def test_where_a_fault_shows_only_for_negative_responses_that_is_said():
     (found,) = check_attention(lambda f: F.normalize(f.pow(3).sum(1).flatten(1)), "spatial").failures
     assert found.name == "no negative entries"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 from datadam_lite.attention import Attention
 from datadam_lite.classroom.claim import ENTRIES, Claim
@@ -9,7 +10,7 @@ from datadam_lite.classroom.contract import BASICS, GRADIENT, OTHERS, callable_w
 from datadam_lite.classroom.diagnosis import likely
 from datadam_lite.classroom.findings import Feedback, Finding, attempt, in_turn
 from datadam_lite.classroom.guard import Guarded, undisturbed
-from datadam_lite.classroom.laws import blocks, laws_of, number_of_entries
+from datadam_lite.classroom.laws import ODD, blocks, laws_of, number_of_entries
 from datadam_lite.classroom.mistake import BOTH
 from datadam_lite.classroom.notes import notes
 from datadam_lite.classroom.probes import USUAL, Power, after_relu
@@ -86,5 +87,7 @@ def _claims(fn: Guarded, kind: str | None, p: Power | None) -> Iterator[Claim]:
         yield from (Claim(fn, kind, p) for kind in fitting or BOTH)
     else:
         yield Claim(fn, kind, p)
+        if Claim(fn, kind).takes_power:  # a mistake that no even power shows
+            yield Claim(Guarded(partial(fn.fn, p=ODD)), kind, ODD)
     if kind == "mixed" and not number_of_entries(Claim(fn, kind)):
         yield from blocks(fn, p)

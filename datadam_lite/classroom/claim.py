@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -116,6 +116,8 @@ def mixtures(fn: Guarded, p: Power | None) -> list[tuple[Claim, Claim]]:
 
 
 def default_power(fn: Callable) -> Power | None:
-    """The default of a parameter p, where there is one and it is a number."""
+    """The default of a parameter p, where there is one, it is a number, and `partial` has not fixed it."""
+    if isinstance(fn, partial) and "p" in fn.keywords:
+        return None
     default = parameters(fn)["p"].default if "p" in parameters(fn) else None
     return default if isinstance(default, (int, float)) and not isinstance(default, bool) else None

@@ -19,6 +19,7 @@ from datadam_lite.classroom.guard import Guarded
 from datadam_lite.classroom.probes import USUAL, Maps, Power, after_relu, of_both_signs, up_to
 from datadam_lite.seeding import generator
 
+ODD = 3  # a power that tells signs apart
 DOMAINS = {
     "On maps as they come out of a ReLU": after_relu,
     "On maps with negative responses (a ReLU lets none through, other activations do)": of_both_signs,
@@ -199,15 +200,22 @@ def in_range(claim: Claim, maps: Maps) -> str | None:
 
 @on_all_maps
 def equation(claim: Claim, maps: Maps) -> str | None:
-    """fn(maps) == the equation, for the power that the function has."""
-    expected, found = EQUATION[claim.kind](maps, claim.power), claim(maps)
-    if close(found, expected, 1e-3):
-        return None
+    """fn(maps) == the equation, for the power that the function has, and fn(maps, p=3) if it takes a power."""
+    calls = [("", claim.power, claim(maps))]
+    if claim.takes_power:  # negative responses don't show in an even power
+        calls.append((", called with p=3,", ODD, claim.with_power(ODD, maps)))
+    for call, p, found in calls:
+        expected = EQUATION[claim.kind](maps, p)
+        if not close(found, expected, 1e-3):
+            return _differs(found, expected, p, call + ", in units of the block's length," * claim.block)
+    return None
+
+
+def _differs(found: Tensor, expected: Tensor, p: Power, how: str) -> str:
     i, k = divmod(int((found - expected).abs().argmax()), found.shape[1])
-    unit = ", in units of the block's length," * claim.block
     return (
-        f"entry {k} of image {i} should be {expected[i, k]:.3f} for the power {claim.power:.3g}, which the function "
-        f"has,{unit[1:]} and is {found[i, k]:.3f}. It keeps all other laws: work the sum out by hand for a tiny map."
+        f"entry {k} of image {i}{how} should be {expected[i, k]:.3f} for the power {p:.3g}, and is {found[i, k]:.3f}. "
+        "It keeps all other laws: work the sum out by hand for a tiny map."
     )
 
 
