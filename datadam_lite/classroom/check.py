@@ -88,6 +88,6 @@ def _claims(fn: Guarded, kind: str | None, p: Power | None) -> Iterator[Claim]:
     else:
         yield Claim(fn, kind, p)
         if Claim(fn, kind).takes_power:  # a mistake that no even power shows
-            yield Claim(Guarded(partial(fn.fn, p=ODD)), kind, ODD)
+            yield Claim(Guarded(partial(Claim(fn, kind).with_power, ODD)), kind, ODD)
     if kind == "mixed" and not number_of_entries(Claim(fn, kind)):
         yield from blocks(fn, p)

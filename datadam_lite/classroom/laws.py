@@ -19,7 +19,7 @@ from datadam_lite.classroom.guard import Guarded
 from datadam_lite.classroom.probes import USUAL, Maps, Power, after_relu, of_both_signs, up_to
 from datadam_lite.seeding import generator
 
-ODD = 3  # a power that tells signs apart
+ODD = 3.0  # a power that tells signs apart
 DOMAINS = {
     "On maps as they come out of a ReLU": after_relu,
     "On maps with negative responses (a ReLU lets none through, other activations do)": of_both_signs,
