@@ -40,7 +40,7 @@ RIGHT = (
 )
 WRONG = (
     Student("emil", returns("F.normalize(energy, dim=0)"), 5, "normalised over the batch"),
-    Student("fay", returns(UNIT, "energy = maps.pow(p).sum(1).flatten(1)"), 8.5, "absolute value left out"),
+    Student("fay", returns(UNIT, "energy = maps.pow(p).sum(1).flatten(1)"), 8, "absolute value left out"),
     Student("gil", returns("F.normalize(energy.sqrt(), dim=1)"), 5, "a root too many"),
     Student("hana", returns(UNIT, "energy = maps.sum(1).abs().pow(p).flatten(1)"), 6,
             "summed before the absolute value"),
