@@ -84,6 +84,8 @@ def values(name, tasks):
     """What the marks of a master stand for; a function where it takes long."""
     assignment = ASSIGNMENTS[name.partition("-")[0]]
     return asdict(assignment) | asdict(tasks) | {
+        "points": assignment.points,
+        "by_hand": assignment.by_hand,
         "functions": ", ".join(f"`{name}`" for name in assignment.functions + assignment.constants),
         "machine": machine_time(name),
         "graded": graded(assignment.name),

@@ -151,6 +151,7 @@ def short(monkeypatch):
     """Whatever distils, or computes results, does next to nothing."""
     monkeypatch.setitem(profiles.PROFILES, "quick", Profile("quick", "digits", Protocol(epochs=1, width=4), FEW, 1))
     monkeypatch.setattr(evidence, "OPTIONS", FEW)
+    monkeypatch.setattr(evidence, "QUICK", profiles.PROFILES["quick"])
     for name, fewer in {"distill": {}, "behaviour": {"sets": 1, "ipcs": (1,)}, "redraw": {"sets": 1}}.items():
         monkeypatch.setattr(dd, name, shortened(getattr(dd, name), FEW | fewer))
 

@@ -56,6 +56,7 @@ def full(assignment) -> list[float]:
 def test_the_rubric_gives_what_the_assignments_promise():
     found = {name: (points(name), points(name, by_hand=True)) for name in RUBRIC}
     assert found == {a.name: (a.points, a.by_hand) for a in ASSIGNMENTS.values()}
+    assert found == {"a0": (10, 0), "a1": (10, 0), "a2": (20, 0), "a3": (30, 0), "a4": (20, 10), "a5": (20, 20)}
 
 
 def test_points_are_halves_and_nothing_is_rounded_up():

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -46,10 +44,7 @@ def of_an_equation(fn: Callable, kind: str, p: Power, class_seed: str) -> Iterat
     if not can_be_compared(feedback):
         yield Earned(0, NOT_TRIED)
         return
-    hidden = of_hidden_maps(fn, EQUATION[kind], class_seed, powers=sample(class_seed, "hidden powers", POWERS, 3))
-    if feedback.passed and hidden.share < 1:  # an odd power may show what it is
-        hidden = replace(hidden, cause=check_attention(partial(fn, p=3), kind, p=3).cause)
-    yield hidden
+    yield of_hidden_maps(fn, EQUATION[kind], class_seed, powers=sample(class_seed, "hidden powers", POWERS, 3))
 
 
 def can_be_compared(feedback: Feedback) -> bool:
