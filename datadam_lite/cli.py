@@ -1,4 +1,4 @@
-"""The command line. Here: demo, distill, recipes, data. Beside it: cli_evaluate, cli_sets, cli_classroom."""
+"""The command line. Here: demo, distill, recipes, data; beside it: cli_evaluate, cli_sets, and so on."""
 
 import json
 import sys
@@ -13,6 +13,7 @@ from datadam_lite import cli_options as option
 from datadam_lite.checkpoint import checkpoint_exists, discard_checkpoint
 from datadam_lite.cli_classroom import class_report_command, grade_command
 from datadam_lite.cli_evaluate import cross_architecture_command, evaluate_command
+from datadam_lite.cli_reproduce import reproduce_command
 from datadam_lite.cli_sets import convert_command, coreset_command, show_command
 from datadam_lite.config import Config
 from datadam_lite.data import load
@@ -224,7 +225,7 @@ COMMANDS = {
     "demo": demo_command, "distill": distill_command, "evaluate": evaluate_command,
     "cross-architecture": cross_architecture_command, "coreset": coreset_command, "convert": convert_command,
     "show": show_command, "recipes": recipes_command, "data": data_command,
-    "grade": grade_command, "class-report": class_report_command,
+    "reproduce": reproduce_command, "grade": grade_command, "class-report": class_report_command,
 }  # fmt: skip
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)

@@ -1,6 +1,9 @@
 """Memory: kept between steps rather than given back, and how much of it a step may use."""
 
 import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -61,3 +64,29 @@ def bytes_per_image(network: nn.Module, shape: tuple[int, int, int]) -> int:
     features = network(torch.zeros(2, *shape, device=device))
     largest = max((maps.numel() for maps in features.maps), default=64 * features.embedding.numel())  # 64 tokens
     return 4 * largest // 2
+
+
+@contextmanager
+def peak_since(device: torch.device) -> Iterator[Callable[[], int | None]]:
+    """Yield a function that tells the most memory in use at any moment since then, in bytes.
+
+    On a GPU it counts what PyTorch has reserved there; on a CPU, where Linux tells it, the whole process. Elsewhere
+    the function returns None.
+
+    >>> with peak_since(torch.device("cpu")) as peak:
+    ...     ones = torch.ones(2**22)  # 16 MiB
+    >>> peak() is None or peak() >= 2**24
+    True
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        yield lambda: torch.cuda.max_memory_reserved(device)
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    except OSError:  # macOS, Windows; or a container that doesn't allow it
+        yield lambda: None
+        return
+    yield lambda: next(
+        1024 * int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line
+    )

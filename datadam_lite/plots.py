@@ -201,6 +201,33 @@ def recorded(rows: dict[str, tuple], yours: dict[str, Report] | None = None) -> 
     return figure
 
 
+def differences(groups: dict[str, dict[str, Report]], label: str) -> Figure:
+    """Draw differences with their 95 % intervals over sets; a filled marker stands for one whose interval misses zero.
+
+    groups: title -> row -> Report of differences; label: what is subtracted from what.
+
+    >>> plt.close(differences({"p": {"p = 1": Report([[-2.0], [-1.8], [-2.2]])}}, "minus p = 4"))
+    """
+    sizes = [len(rows) for rows in groups.values()]
+    figure, axes = plt.subplots(
+        len(groups), 1, figsize=(6.4, 0.3 * sum(sizes) + 0.5 * len(groups) + 0.6), sharex=True, squeeze=False,
+        height_ratios=[size + 0.6 for size in sizes],
+    )  # fmt: skip
+    for axis, (title, rows) in zip(axes.flat, groups.items(), strict=True):
+        for place, gain in enumerate(rows.values()):
+            sure = gain.interval is not None and abs(gain.mean) > gain.interval
+            axis.errorbar(
+                gain.mean, place, xerr=gain.interval, fmt="o", color="C0", capsize=3,
+                markerfacecolor="C0" if sure else "white",
+            )  # fmt: skip
+        axis.axvline(0, color="0.3", linewidth=0.8)
+        axis.set_yticks(range(len(rows)), rows)
+        axis.set(ylim=(len(rows) - 0.4, -0.6))
+        axis.set_title(title, loc="left", fontsize="medium")
+    axes.flat[-1].set_xlabel(label)
+    return figure
+
+
 def loss_curve(chosen: SyntheticSet) -> Figure:
     """Draw the loss over the iterations, term by term."""
     figure, axis = plt.subplots(figsize=(6.4, 3.2))

@@ -38,6 +38,7 @@ MENTIONS = {
     "show": ["--out", "--overwrite"],
     "recipes": ["NAME"],
     "data": ["NAME|PATH", "--verify"],
+    "reproduce": ["NAME", "--list", "--scale", "--resume", "--sets", "NAME=PATH", "--out", "--work"],
     "grade": ["FILE|FOLDER", "a0, a1, a2", "--class-seed-file", "DATADAM_CLASS_SEED", "--json", "--overwrite"],
     "class-report": ["FOLDER", "--csv", "--overwrite"],
 }
@@ -62,7 +63,7 @@ def test_help_of_a_command(cli, wide, command):
     assert done.status == 0
     assert [mention for mention in MENTIONS[command] if mention not in done.out] == []
     options = re.findall(r"^│[ *]+--.*", done.out, re.M)
-    assert [line for line in options if not re.search(r"(<\w+>|FIELD=VALUE) +\w.{9}", line)] == []  # all say what for
+    assert [line for line in options if not re.search(r"(<\w+>|FIELD=VALUE|NAME=PATH) +\w.{9}", line)] == []  # all say what for
 
 
 def test_the_readme_lists_the_commands():

@@ -8,10 +8,13 @@ import torch
 from samples import contents
 
 from datadam_lite import DataDamError, Settings, results
+from datadam_lite.distill import Distiller
 from datadam_lite.protocol import Protocol
 from datadam_lite.provenance import code_of_files
-from datadam_lite.results import names, pictures, published, read, record, row, source, table
+from datadam_lite.results import names, pictures, published, read, record, row, run, source, table
+from datadam_lite.results.run import Run
 
+SHORT = (Protocol("short", epochs=1, width=4), Protocol("other", epochs=2, width=4))
 FIELDS = {"dataset", "method", "recipe", "ipc", "protocol", "scale", "n_sets", "n_networks", "mean", "std"}
 
 
@@ -105,14 +108,10 @@ def recording(tmp_path, monkeypatch):
     """Short runs on the digits, recorded in a folder of their own."""
     changes = {"width": 4, "real_batch": 4, "iterations": 25}
     settings = Settings(checkpoint_every=10)
-    runs = {
-        "random": record.Run("random", sets=2, networks=1),
-        "datadam": record.Run("datadam", sets=2, networks=1, settings=settings, changes=changes),
-    }
+    few = {"sets": 2, "networks": 1, "protocols": SHORT[:1]}
+    runs = {"random": Run("random", **few), "datadam": Run("datadam", **few, settings=settings, changes=changes)}
     monkeypatch.setattr(record, "RUNS", runs)
-    short = {"fixed": Protocol(epochs=1, width=4), "other": Protocol("other", epochs=2, width=4)}
-    monkeypatch.setattr(record, "PROTOCOLS", short)
-    monkeypatch.setattr(record, "STAGES", (10, 20))
+    monkeypatch.setattr(run, "STAGES", (10, 20))
     for module in (record, results):
         monkeypatch.setattr(module, "FOLDER", tmp_path / "results")
     (tmp_path / "results").mkdir()
@@ -120,14 +119,14 @@ def recording(tmp_path, monkeypatch):
 
 
 def perform(name, folder):
-    return record.perform(name, "digits", folder / "work")
+    record.main([name], "digits", folder / "work")
+    return read(name)
 
 
 @pytest.mark.parametrize("name", ["random", "datadam"])
 def test_a_performed_run_is_a_record(recording, name):
     given = perform(name, recording)
     assert names() == [name]
-    assert read(name) == json.loads(json.dumps(given))
     check(name)
     assert name in source(name)
     assert given["code_sha256"][:8] in source(name)
@@ -158,16 +157,17 @@ def test_a_run_performed_in_pieces_is_the_same_record(recording, monkeypatch):
         original(self, path)
         raise KeyboardInterrupt
 
-    original = record.Distiller.save_checkpoint
+    original = Distiller.save_checkpoint
     for _ in range(2):
         with monkeypatch.context() as patch:
-            patch.setattr(record.Distiller, "save_checkpoint", stop)
+            patch.setattr(Distiller, "save_checkpoint", stop)
             with pytest.raises(KeyboardInterrupt):
-                record.perform("datadam", "digits", pieces)
-    again = record.perform("datadam", "digits", pieces)
+                record.main(["datadam"], "digits", pieces)
+    record.main(["datadam"], "digits", pieces)
+    again = read("datadam")
     for key in ("rows", "moved", "losses"):
         assert again[key] == whole[key]
-    kept = torch.load(next(pieces.glob("datadam-0-*.stages")), weights_only=True)["seconds"]
+    kept = torch.load(next(pieces.glob("digits-datadam-*-0.stages")), weights_only=True)["seconds"]
     assert again["seconds"]["to make"] > kept > 0  # of all pieces
     for stage, images in pictures("datadam").items():
         assert torch.equal(images, shown[stage])
@@ -175,20 +175,20 @@ def test_a_run_performed_in_pieces_is_the_same_record(recording, monkeypatch):
 
 def test_a_run_of_other_code_starts_anew(recording, monkeypatch):
     first = perform("datadam", recording)
-    monkeypatch.setattr(record, "code_sha256", lambda: "0" * 64)
+    monkeypatch.setattr(run, "code_sha256", lambda: "0" * 64)
     monkeypatch.setitem(record.RUNS["datadam"].changes, "iterations", 20)  # would be refused by the old checkpoint
     assert len(perform("datadam", recording)["losses"]) < len(first["losses"])
 
 
 def test_a_run_is_evaluated_under_all_its_protocols(recording, monkeypatch):
-    monkeypatch.setitem(record.RUNS, "both", record.Run("random", networks=1, protocols=("fixed", "other")))
+    monkeypatch.setitem(record.RUNS, "both", Run("random", networks=1, protocols=SHORT))
     given = perform("both", recording)
     assert [protocol["epochs"] for protocol in given["protocols"]] == [1, 2]
-    assert [evaluated["protocol"] for evaluated in given["rows"]] == ["fixed", "other"]
-    assert row("both") == given["rows"][0] == row("both", "random", "fixed")
+    assert [evaluated["protocol"] for evaluated in given["rows"]] == ["short", "other"]
+    assert row("both") == given["rows"][0] == row("both", "random", "short")
     assert row("both", protocol="other") == given["rows"][1]
-    assert "protocol fixed and other" in source("both")
-    with pytest.raises(DataDamError, match=r"unknown protocol of both 'none'; the known ones are fixed, other"):
+    assert "protocol short and other" in source("both")
+    with pytest.raises(DataDamError, match=r"unknown protocol of both 'none'; the known ones are short, other"):
         row("both", protocol="none")
 
 

@@ -19,7 +19,7 @@ from datadam_lite.report import rests_on
 
 FOLDER = Path(__file__).parent
 # Files beside the records of runs.
-NOT_RUNS = ("published", "published-baselines", "published-steps", "growth", "speed")
+NOT_RUNS = ("published", "published-baselines", "published-steps", "published-experiments", "growth", "speed")
 
 
 def names() -> list[str]:
@@ -132,7 +132,12 @@ def stale(name: str) -> list[str]:
 
     Comments and docstrings don't count. A record without fingerprints of single files names them all.
     """
-    then, now = read(name).get("code_of_files", {}), code_of_files()
+    return stale_files(read(name))
+
+
+def stale_files(record: dict) -> list[str]:
+    """As `stale`, of a record that was read from elsewhere."""
+    then, now = record.get("code_of_files", {}), code_of_files()
     return sorted(file for file in then.keys() | now.keys() if then.get(file) != now.get(file))
 
 

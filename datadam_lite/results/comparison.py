@@ -1,0 +1,172 @@
+"""Ours beside theirs: what came of an experiment, row by row, with what the papers print for the same."""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+
+from datadam_lite.report import Report
+from datadam_lite.results import FOLDER, published_step, published_table, stale_files
+from datadam_lite.results.experiments import EXPERIMENTS, VARIANTS
+from datadam_lite.results.reproduce import Planned, plan
+
+NOT_AVAILABLE = "not available"
+PAPER_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "tinyimagenet": "Tiny ImageNet"}
+
+
+@cache
+def _printed() -> dict[tuple, dict]:
+    """What papers print, by experiment, row, data set, images per class and network."""
+    own = json.loads((FOLDER / "published-experiments.json").read_text(encoding="utf-8"))
+    found = {(e["experiment"], e["row"], e["dataset"], e["ipc"], e.get("network", "convnet")): e for e in own}
+    names = {paper: name for name, paper in PAPER_NAMES.items()}
+    first = [(names[e["dataset"]], e) for e in published_table()]
+    return {("table1", e["method"], data, e["ipc"], "convnet"): e for data, e in first} | found
+
+
+def printed(experiment: str, row: str, data: str, ipc: int, network: str = "convnet") -> dict | None:
+    """Return what a paper prints for a row of an experiment: mean, std (None: not known) and source; None if nothing.
+
+    >>> printed("table5", "attention", "cifar10", 10)["mean"]
+    49.8
+    >>> printed("table5", "attention", "digits", 1) is None
+    True
+    """
+    return _printed().get((experiment, row, data, ipc, network))
+
+
+def compare(name: str, scale: str, folder: Path = FOLDER, *, sets: int | None = None) -> list[dict]:
+    """Return the evaluations of an experiment that are recorded in a folder, in the order of its rows.
+
+    sets: of each row, as in `plan`. Each has `says`, the row in words; `published`, as `printed`; `report`, ours;
+    `gain`, a Report of the differences, set by set, to the experiment's first row under the same conditions (None for
+    that row itself, or without it);
+    `moved`, how far the images moved on average, in standard deviations of a pixel (None: they are real images);
+    `cost`, `protocol`, `file` and `stale`, the files of the method that have changed since.
+
+    >>> [found["says"] for found in compare("table6", "quick")]
+    ['DataDAM', 'attention of block 1', 'attention of block 2']
+    """
+    planned = [(each, each.result(folder)) for each in plan(name, scale, sets=sets)]
+    found = [(each, record, row) for each, record in planned if record for row in record["rows"]]
+    first = EXPERIMENTS[name].rows_at(scale)[0]
+    reference = {_place(each, row): row for each, _, row in found if each.row == first}
+    return [
+        _comparison(name, each, record, row, None if each.row == first else reference.get(_place(each, row)))
+        for each, record, row in found
+    ]
+
+
+def _place(planned: Planned, row: dict) -> tuple:
+    """What two evaluations must share to be compared."""
+    return planned.data, planned.run.ipc, row["protocol"]
+
+
+def _comparison(name: str, planned: Planned, record: dict, row: dict, reference: dict | None) -> dict:
+    moved = record.get("moved")
+    return {
+        "row": planned.row, "says": VARIANTS[planned.row].says, "data": planned.data, "ipc": planned.run.ipc,
+        "protocol": row["protocol"], "scale": planned.run.scale,
+        "published": printed(name, planned.row, planned.data, planned.run.ipc, row["network"]),
+        "report": Report(row["accuracies"]), "gain": _gain(row, reference) if reference else None,
+        "moved": fmean(moved) if moved else None, "cost": record.get("cost"), "hardware": record["hardware"],
+        "file": f"{planned.run.scale}/{planned.name}.json", "stale": stale_files(record),
+    }  # fmt: skip
+
+
+def _gain(row: dict, reference: dict) -> Report:
+    """The differences of set means, pair by pair: sets of one seed began with the same real images."""
+    pairs = zip(row["accuracies"], reference["accuracies"], strict=True)
+    return Report([[fmean(ours) - fmean(theirs)] for ours, theirs in pairs])
+
+
+def cost(name: str, scale: str) -> str:
+    """Return what an experiment took where it was recorded: minutes, all sets one after the other, and memory.
+
+    >>> cost("table6", "quick").startswith("3 recorded: ")
+    True
+    """
+    records = [record for each in plan(name, scale) if (record := each.result(FOLDER))]
+    if not records:
+        return "not measured yet"
+    minutes = sum(sum(record["seconds"].values()) for record in records) / 60
+    peaks = [record["cost"]["peak bytes"] or 0 for record in records if "cost" in record]
+    return f"{len(records)} recorded: {minutes:.0f} minutes, {max(peaks, default=0) / 1e9:.1f} GB"
+
+
+# ---- as text
+
+
+def describe(entry: dict | None) -> str:
+    """A published accuracy as text.
+
+    >>> describe({"mean": 54.2, "std": 0.8}), describe(None)
+    ('54.2 ± 0.8', 'not available')
+    """
+    if entry is None:
+        return NOT_AVAILABLE
+    return f"{entry['mean']:.1f}" + ("" if entry["std"] is None else f" ± {entry['std']:.1f}")
+
+
+def clear(gain: Report) -> bool:
+    """Whether a difference is larger than its 95 % interval over sets.
+
+    >>> clear(Report([[1.0], [1.1], [0.9]])), clear(Report([[1.0], [-1.1], [0.9]]))
+    (True, False)
+    """
+    return gain.interval is not None and abs(gain.mean) > gain.interval
+
+
+def tables(name: str, scale: str, folder: Path = FOLDER, *, sets: int | None = None) -> dict[str, str]:
+    """Return Markdown tables of what is recorded of an experiment, by a title that says what they share."""
+    found = compare(name, scale, folder, sets=sets)
+    write = _cost if EXPERIMENTS[name].shows == "cost" else _accuracy
+    groups = {}
+    for each in found:
+        title = f"{each['data']}, {each['ipc']} per class, scale {scale}, protocol: {each['protocol']}"
+        groups.setdefault(title, []).append(each)
+    return {title: write(rows) for title, rows in groups.items()}
+
+
+def _accuracy(rows: Sequence[dict]) -> str:
+    lines = [("", "published", "ours", "95 % over sets", f"minus {rows[0]['says']}", "moved", "sets x networks")]
+    for each in rows:
+        report, gain = each["report"], each["gain"]
+        lines.append((
+            each["says"] + " (older code)" * bool(each["stale"]), describe(each["published"]),
+            f"{report.mean:.1f} ± {report.std:.1f}", _interval(report),
+            "" if gain is None else f"{gain.mean:+.1f} {_interval(gain)}" + " *" * clear(gain),
+            "" if each["moved"] is None else f"{each['moved']:.2f}",
+            f"{len(report.accuracies)} x {len(report.accuracies[0])}",
+        ))  # fmt: skip
+    return markdown(lines)
+
+
+def _interval(report: Report) -> str:
+    return "(one set)" if report.interval is None else f"± {report.interval:.1f}"
+
+
+def _cost(rows: Sequence[dict]) -> str:
+    lines = [("", "published: s", "published: MB", "ours: s", "ours: MB", "on")]
+    for each in rows:
+        known = (each["row"], each["data"]) == ("datadam", "cifar10")
+        theirs = published_step(each["ipc"]) if known else {"seconds": NOT_AVAILABLE, "megabytes": NOT_AVAILABLE}
+        peak = each["cost"]["peak bytes"]
+        lines.append((
+            each["says"], str(theirs["seconds"]), str(theirs["megabytes"]), f"{each['cost']['seconds of a step']:.3f}",
+            "not known" if peak is None else f"{peak / 1e6:.0f}", each["hardware"],
+        ))  # fmt: skip
+    return markdown(lines)
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first line is its header.
+
+    >>> print(markdown([("method", "%"), ("DM", "26.0")]))
+    | method | % |
+    |---|---|
+    | DM | 26.0 |
+    """
+    header, *rest = ("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join([header, "|" + "---|" * len(lines[0]), *rest])

@@ -1,0 +1,213 @@
+"""The tables and figures of the papers that are repeated here, as data: which rows, sizes and data sets make up each.
+
+A row is a variant of a method. A variant, a data set, a number of images per class and a way to evaluate make a run,
+which has one result file; experiments that share a run share the file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A recipe or coreset by name, and what is different from it.
+
+    longer: times the iterations of the recipe at the scale; changes: recipe fields, which outdo those of the scale.
+    """
+
+    says: str
+    method: str
+    changes: Mapping = field(default_factory=dict)
+    longer: float = 1.0
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table or figure.
+
+    source: where it stands; asks: what it should tell; claim: what is printed there, as far as we know it;
+    rows: names of variants, the first of which the others are compared with, set by set; shows: accuracy or cost.
+    By scale: data: names of data sets; ipcs: images per class; trial: how sets are evaluated, a name of TRIALS;
+    but: rows, where they are others.
+    """
+
+    source: str
+    asks: str
+    claim: str
+    rows: tuple[str, ...]
+    data: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: CIFAR10)
+    ipcs: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: ONE)
+    trial: Mapping[str, str] = field(default_factory=lambda: FIXED)
+    shows: str = "accuracy"
+    but: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def rows_at(self, scale: str) -> tuple[str, ...]:
+        """The rows at a scale."""
+        return self.but.get(scale, self.rows)
+
+
+CIFAR10 = {"quick": ("digits",), "cpu": ("cifar10",), "paper": ("cifar10",)}
+ONE = {"quick": (1,), "cpu": (1,), "paper": (10,)}
+THREE = {"quick": (1, 10), "cpu": (1,), "paper": (1, 10, 50)}
+FIFTY = {"quick": (1,), "cpu": (1,), "paper": (50,)}
+FIXED = dict.fromkeys(CIFAR10, "fixed")
+BOTH = dict.fromkeys(CIFAR10, "both protocols")
+NETWORKS = {"quick": "small networks", "cpu": "networks", "paper": "networks"}
+
+
+def _datadam(says: str, **changes) -> Variant:
+    return Variant(says, "datadam", changes)
+
+
+METHODS = {"datadam": "DataDAM", "dm": "DM", "atom": "ATOM"}
+SHARES = (0.05, 0.1, 0.25, 0.5)
+
+VARIANTS = {
+    # Real images, and the methods as their recipes are
+    "random": Variant("random real images", "random"),
+    "herding": Variant("herding", "herding"),
+    "k_center": Variant("k-center", "k_center"),
+    "forgetting": Variant("forgetting", "forgetting"),
+    "dm": Variant("DM", "dm"),
+    "datadam": Variant("DataDAM", "datadam"),
+    "datadam_code": Variant("DataDAM as released", "datadam_code"),
+    "atom": Variant("ATOM", "atom"),
+    "atom_channel": Variant("channel attention alone", "atom_channel"),
+    # What is matched. λ = 1 for the embedding alone, as in DM: at 0.01 the images would hardly move
+    "attention": _datadam("attention alone", lam=0.0),
+    "embedding": _datadam("embedding alone, λ = 1", attention=(), lam=1.0),
+    "embedding10": _datadam("embedding alone, λ = 10", attention=(), lam=10.0),
+    "feature_map": Variant("feature maps", "feature_map"),
+    "block1": _datadam("attention of block 1", layers=(1,)),
+    "block2": _datadam("attention of block 2", layers=(2,)),
+    "lam0.001": _datadam("λ = 0.001", lam=0.001),
+    "lam0.1": _datadam("λ = 0.1", lam=0.1),
+    "lam1": _datadam("λ = 1", lam=1.0),
+    "lam10": _datadam("λ = 10", lam=10.0),
+    "p1": _datadam("p = 1", power=1.0),
+    "p2": _datadam("p = 2", power=2.0),
+    "p8": _datadam("p = 8", power=8.0),
+    "l1": _datadam("maps that sum to 1", normalise="l1"),
+    "none": _datadam("maps as they are", normalise="none"),
+    # Where the images start
+    "from-k_center": _datadam("from k-center", init="k_center"),
+    "from-k_means": _datadam("from k-means", init="k_means"),
+    "from-noise": _datadam("from noise", init="noise"),
+    # What the released code has otherwise, one at a time
+    "code-norm": _datadam("batch norm", norm="batch"),
+    "code-scale": _datadam("loss x 100", loss_scale=100.0),
+    "code-iterations": Variant("2.5 times the iterations", "datadam", longer=2.5),
+    "code-zca": _datadam("not whitened", zca=False),
+    # Distilled with another network
+    "by-alexnet": _datadam("by AlexNet", network="alexnet", norm="batch"),
+    "by-vgg11": _datadam("by VGG-11", network="vgg11", norm="batch"),
+    "by-resnet18": _datadam("by ResNet-18", network="resnet18", norm="batch"),
+    "by-two-blocks": _datadam("by a ConvNet of 2 blocks", depth=2),
+    # Stopped early
+    **{
+        f"{method}-{share}": Variant(f"{says}, {share:.0%} of the iterations", method, longer=share)
+        for method, says in METHODS.items()
+        for share in SHARES
+    },
+}  # fmt: skip
+
+# How sets are evaluated: protocols of the scale, each with some of its fields changed.
+TRIALS = {
+    "fixed": {"fixed": {}},
+    "both protocols": {"fixed": {}, "datadam_code": {}},
+    "networks": {
+        "fixed": {}, "alexnet": {"network": "alexnet"}, "vgg11": {"network": "vgg11"},
+        "resnet18": {"network": "resnet18"}, "vit": {"network": "vit"},
+    },
+    "small networks": {"fixed": {}, "2 blocks": {"depth": 2}, "1 block": {"depth": 1}, "batch norm": {"norm": "batch"}},
+}  # fmt: skip
+
+EXPERIMENTS = {
+    "table1": Experiment(
+        "DataDAM, Table 1", "How good are networks trained on small sets of each method?",
+        "DataDAM is ahead of DM, and of all real images that were selected, at every size.",
+        ("datadam", "random", "herding", "k_center", "forgetting", "dm", "atom"),
+        CIFAR10 | {"paper": ("cifar10", "cifar100", "tinyimagenet")}, THREE,
+    ),
+    "study-attention": Experiment(
+        "a question of users of the released code", "Is spatial attention needed?",
+        "No answer is published.",
+        ("datadam", "attention", "embedding", "embedding10", "atom_channel", "atom"),
+    ),
+    "study-code": Experiment(
+        "where the paper and its code differ", "Which of the differences change the result?",
+        "The paper describes one configuration, its code runs another; its maintainers recommend batch norm.",
+        ("datadam", "code-norm", "p1", "code-scale", "code-iterations", "code-zca", "datadam_code"), trial=BOTH,
+        but={"quick": ("datadam", "code-norm", "p1", "code-scale", "code-iterations", "datadam_code")},
+    ),
+    "table2": Experiment(
+        "DataDAM, Table 2", "And photographs of 64 pixels?",
+        "DataDAM's accuracies are printed; those of the other rows are not among our sources.",
+        ("datadam", "random", "dm"),
+        {"quick": ("digits",), "cpu": ("imagenette64",),
+         "paper": ("imagenet64", "imagenette", "imagewoof", "imagesquawk")},
+        {"quick": (1,), "cpu": (1,), "paper": (1, 10)},
+    ),
+    "table3": Experiment(
+        "DataDAM, Table 3", "Do the images serve networks that did not make them?",
+        "DataDAM is ahead of DM with every network.",
+        ("datadam", "random", "dm", "by-alexnet", "by-vgg11", "by-resnet18"), ipcs=FIFTY, trial=NETWORKS,
+        but={"quick": ("datadam", "random", "dm", "by-two-blocks", "code-norm")},
+    ),
+    "table4": Experiment(
+        "DataDAM, Table 4", "What do a step and its memory cost?",
+        "A step of DataDAM costs about what a step of DM does.",
+        ("datadam", "dm", "atom"), ipcs=THREE, shows="cost",
+    ),
+    "table5": Experiment(
+        "DataDAM, Table 5", "Which part of the loss does it?",
+        "Attention and embedding together are ahead of each alone; transferring the maps themselves is worst.",
+        ("datadam", "attention", "embedding", "feature_map"),
+    ),
+    "table6": Experiment(
+        "DataDAM, Table 6", "Which layers?",
+        "Attention of one block alone is worse than of all.",
+        ("datadam", "block1", "block2"),
+    ),
+    "figure1b": Experiment(
+        "DataDAM, Figure 1b", "How does accuracy grow with the number of images?",
+        "It grows up to 1,000 images per class; the values of the figure are not among our sources.",
+        ("datadam", "random", "dm"),
+        ipcs={"quick": (1, 2, 5, 10, 20), "cpu": (1, 10), "paper": (1, 10, 50, 100, 200, 500, 1000)},
+    ),
+    "figure3": Experiment(
+        "DataDAM, Figure 3", "Does it matter where the images start?",
+        "It hardly matters.",
+        ("datadam", "from-k_center", "from-k_means", "from-noise"), ipcs=THREE,
+    ),
+    "figure4": Experiment(
+        "DataDAM, Figure 4", "How heavy should the embedding weigh?",
+        "From λ = 0.01 on, accuracy stays on a plateau.",
+        ("datadam", "attention", "lam0.001", "lam0.1", "lam1", "lam10"),
+    ),
+    "power": Experiment(
+        "DataDAM, hyper-parameters", "Which power p of the activations?",
+        "p = 4. The comparison behind it was in a supplement that is not among our sources.",
+        ("datadam", "p1", "p2", "p8"),
+    ),
+    "normalisation": Experiment(
+        "DataDAM, hyper-parameters", "Must attention maps have unit length?",
+        "They have it. The comparison behind it was in a supplement that is not among our sources.",
+        ("datadam", "l1", "none"),
+    ),
+    "atom-attention": Experiment(
+        "ATOM, its main claim", "Spatial attention, channel attention, or both?",
+        "Both together are best. One number is among our sources: 5.8 points more than DM at 50 images per class.",
+        ("datadam", "atom_channel", "atom"), ipcs=THREE,
+    ),
+    "atom-iterations": Experiment(
+        "ATOM, Figure 3", "How fast do the methods get there?",
+        "ATOM, DM and DataDAM are compared at 50 images per class; the values are not among our sources.",
+        tuple(row for method in METHODS for row in (method, *(f"{method}-{share}" for share in SHARES))), ipcs=FIFTY,
+    ),
+    "atom-networks": Experiment(
+        "ATOM, cross-architecture", "Do ATOM's images serve networks that did not make them?",
+        "Networks of several kinds are compared, a transformer among them; the values are not among our sources.",
+        ("datadam", "atom", "dm"), ipcs=FIFTY, trial=NETWORKS,
+    ),
+}  # fmt: skip

@@ -1,0 +1,51 @@
+"""Scales: how large the runs of an experiment are, from a laptop's minutes to the papers' own size."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from datadam_lite.profiles import PROFILES
+from datadam_lite.protocol import PROTOCOLS, Protocol
+from datadam_lite.settings import Settings
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How many sets and networks a row rests on, how it is evaluated, and what is cut of its recipe.
+
+    protocols: the one that stands for the fixed protocol, and the one that stands for that of the released code;
+    share: of a recipe's own iterations; changes: recipe fields of every distillation.
+    """
+
+    says: str
+    sets: int
+    networks: int
+    protocols: Mapping[str, Protocol]
+    share: float = 1.0
+    changes: Mapping = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
+    threads: int | None = None  # that PyTorch uses; None: its own choice
+
+
+_FULL = {name: PROTOCOLS[name] for name in ("fixed", "datadam_code")}
+_FAST = Settings(precision="mixed", compile=True)
+_QUICK = PROFILES["quick"]
+_SHORT = {
+    "fixed": _QUICK.protocol,
+    # 1.8 times the epochs and a fourth of the batch, as the released code has beside the fixed protocol
+    "datadam_code": replace(
+        PROTOCOLS["datadam_code"], name="as released, short, width 32",
+        epochs=540, drop_after=270, lr=_QUICK.protocol.lr, width=_QUICK.protocol.width,
+    ),
+}  # fmt: skip
+
+SCALES = {
+    "quick": Scale(
+        "scikit-learn's digits, narrow networks: minutes on a laptop", 10, 1, _SHORT,
+        share=1 / 40, changes={"width": 32, "real_batch": 32}, threads=_QUICK.threads,
+    ),
+    "cpu": Scale(
+        "photographs, a quarter of the iterations: hours on a processor, minutes on a GPU", 3, 3, _FULL,
+        share=1 / 4, changes={"real_batch": 64}, settings=_FAST,
+    ),
+    "paper": Scale("the papers' data sets, iterations, sets and networks: for a GPU", 5, 20, _FULL, settings=_FAST),
+}  # fmt: skip

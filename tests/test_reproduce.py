@@ -1,0 +1,334 @@
+"""Experiments of the papers: what the table promises, how its runs are performed, and what is made of them."""
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+import torch
+from filelock import FileLock
+from samples import contents, image_folder
+
+from datadam_lite import CORESETS, DATASETS, DataDamError, recipe, results
+from datadam_lite.protocol import Protocol
+from datadam_lite.report import Report
+from datadam_lite.results import comparison, reproduce, scales
+from datadam_lite.results.comparison import clear, compare, cost, describe, printed, tables
+from datadam_lite.results.experiments import EXPERIMENTS, TRIALS, VARIANTS
+from datadam_lite.results.reproduce import plan
+from datadam_lite.results.scales import SCALES
+
+ALL = [(name, scale) for name in EXPERIMENTS for scale in SCALES]
+
+
+# ---- the table
+
+
+@pytest.mark.parametrize(("name", "scale"), ALL)
+def test_an_experiment_can_be_performed_at_every_scale(name, scale):
+    planned = plan(name, scale)
+    assert planned
+    assert len({each.name for each in planned}) == len(planned)
+    for each in planned:
+        assert each.data in DATASETS or reproduce.SIZES[each.data][0] in DATASETS
+        if each.run.method not in CORESETS:
+            recipe(each.run.method, **each.run.changes)  # refuses what does not exist
+    assert len(set(EXPERIMENTS[name].rows_at(scale))) == len(EXPERIMENTS[name].rows_at(scale)) >= 3
+
+
+def test_runs_of_one_name_are_one_run():
+    runs = {}
+    for name, scale in ALL:
+        for each in plan(name, scale):
+            key = scale, each.name
+            assert runs.setdefault(key, each.run) == each.run
+
+
+def test_nothing_in_the_tables_is_unused():
+    rows = {row for name, scale in ALL for row in EXPERIMENTS[name].rows_at(scale)}
+    assert rows == set(VARIANTS)
+    assert {EXPERIMENTS[name].trial[scale] for name, scale in ALL} == set(TRIALS)
+
+
+def test_at_paper_scale_a_recipe_has_its_own_iterations():
+    runs = {each.row: each.run for each in plan("study-code", "paper") + plan("table1", "paper")}
+    iterations = {row: run.changes["iterations"] for row, run in runs.items() if "iterations" in run.changes}
+    assert iterations.pop("code-iterations") == iterations.pop("datadam_code") == iterations.pop("dm") == 20_000
+    assert set(iterations.values()) == {8_000}
+    assert {(run.sets, run.networks) for run in runs.values()} == {(5, 20)}
+
+
+def test_a_smaller_scale_has_the_same_share_of_all_iterations():
+    runs = {each.row: each.run.changes for each in plan("table1", "quick")}
+    assert runs["datadam"]["iterations"] == recipe("datadam").iterations / 40 == 200
+    assert runs["dm"]["iterations"] == recipe("dm").iterations / 40 == 500
+
+
+def test_what_a_row_changes_outdoes_the_scale():
+    changes = {each.row: dict(each.run.changes) for each in plan("figure4", "quick")}
+    assert changes["lam10"] == changes["datadam"] | {"lam": 10.0}
+
+
+def test_a_shorter_run_of_the_same_networks():
+    names = [each.name for each in plan("atom-networks", "quick")]
+    assert names == [f"digits-ipc1-{row}-small-networks" for row in ("datadam", "atom", "dm")]
+    protocols = plan("atom-networks", "quick")[0].run.protocols
+    assert [p.depth for p in protocols] == [None, 2, 1, None]
+    assert len({p.name for p in protocols}) == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"), [(("table9",), "unknown experiment 'table9'"), (("table1", "huge"), "unknown scale 'huge'")]
+)
+def test_unknown_names(asked, says):
+    with pytest.raises(DataDamError, match=says):
+        plan(*asked)
+
+
+def test_what_is_printed_belongs_to_a_row_of_an_experiment():
+    own = json.loads((results.FOLDER / "published-experiments.json").read_text(encoding="utf-8"))
+    for entry in own:
+        places = {(each.row, each.data, each.run.ipc) for each in plan(entry["experiment"], "paper")}
+        assert (entry["row"], entry["dataset"], entry["ipc"]) in places
+        assert entry["source"]
+    found = printed("table1", "datadam", "tinyimagenet", 50)
+    assert (found["mean"], found["std"]) == (28.7, 0.3)
+    assert printed("table3", "datadam", "cifar10", 50, "alexnet")["mean"] == 63.9
+
+
+# ---- performing
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """All scales take a second on the digits."""
+    short = {name: Protocol(name, epochs=1, width=4) for name in ("fixed", "datadam_code")}
+    small = replace(
+        SCALES["quick"], sets=2, networks=2, protocols=short, share=1 / 2000, changes={"width": 4, "real_batch": 4}
+    )
+    monkeypatch.setitem(scales.SCALES, "quick", small)
+
+
+@pytest.fixture
+def spied(monkeypatch):
+    """Names of the runs that are really performed."""
+    seen, original = [], reproduce.perform
+
+    def perform(run, name, *rest):
+        seen.append(name)
+        return original(run, name, *rest)
+
+    monkeypatch.setattr(reproduce, "perform", perform)
+    return seen
+
+
+@pytest.fixture
+def table6(tiny, threads, tmp_path):
+    """Perform table6; return its records by row."""
+
+    def perform(**options):
+        places = {"out": tmp_path / "out", "work": tmp_path / "work"}
+        return {each.row: record for each, record in reproduce.reproduce("table6", **places | options)}
+
+    return perform
+
+
+def test_every_run_writes_a_record(table6, tmp_path):
+    found = table6()
+    assert list(found) == ["datadam", "block1", "block2"]
+    assert set(contents(tmp_path / "out")) == {f"quick/digits-ipc1-{row}.json" for row in found}
+    for row, record in found.items():
+        file = tmp_path / "out" / "quick" / f"digits-ipc1-{row}.json"
+        assert json.loads(file.read_text()) == json.loads(json.dumps(record))
+        assert record["rows"][0]["n_sets"] == record["rows"][0]["n_networks"] == 2
+        assert record["rows"][0]["scale"] == "quick"
+        assert {"date", "seeds", "versions", "hardware", "code_sha256", "data_sha256", "seconds"} <= set(record)
+        assert record["cost"]["seconds of a step"] > 0
+    assert found["block1"]["recipe"]["layers"] == (1,)
+
+
+def test_what_is_done_is_not_done_again(table6, spied, tmp_path):
+    first = table6()
+    assert len(spied) == 3
+    again = table6()
+    assert len(spied) == 3
+    assert {row: record["rows"] for row, record in again.items()} == {row: r["rows"] for row, r in first.items()}
+    (tmp_path / "out" / "quick" / "digits-ipc1-block1.json").unlink()
+    assert table6()["block1"]["rows"] == first["block1"]["rows"]  # from its checkpoints
+    assert table6(work=tmp_path / "elsewhere")["block2"]["rows"] == first["block2"]["rows"]
+    assert spied[3:] == ["digits-ipc1-block1"]
+
+
+def test_a_deleted_result_comes_back(table6, tmp_path):
+    first = table6()["block2"]
+    (tmp_path / "out" / "quick" / "digits-ipc1-block2.json").unlink()
+    again = table6(work=tmp_path / "elsewhere")["block2"]
+    for key in ("rows", "moved", "losses", "recipe", "data_sha256", "code_sha256"):
+        assert json.loads(json.dumps(again[key])) == json.loads(json.dumps(first[key]))
+
+
+@pytest.mark.parametrize("change", ["code", "options"])
+def test_older_code_and_other_options_are_performed_anew(table6, spied, monkeypatch, tmp_path, change):
+    table6()
+    file = tmp_path / "out" / "quick" / "digits-ipc1-block1.json"
+    record = json.loads(file.read_text())
+    if change == "code":
+        record["code_of_files"]["attention"] = "what it was before"
+    else:
+        record["run"]["changes"]["iterations"] += 1
+    file.write_text(json.dumps(record))
+    table6()
+    assert spied[3:] == ["digits-ipc1-block1"]
+
+
+def test_a_run_that_another_process_is_busy_with_is_left_to_it(table6, tmp_path):
+    (tmp_path / "work").mkdir()
+    with FileLock(tmp_path / "work" / "quick-digits-ipc1-block1.lock"):
+        assert list(table6()) == ["datadam", "block2"]
+    assert list(table6()) == ["datadam", "block1", "block2"]
+
+
+def test_two_processes_share_an_experiment(table6, spied):
+    found = [{}, {}]
+    threads = [threading.Thread(target=lambda i=i: found[i].update(table6())) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(spied) == ["digits-ipc1-block1", "digits-ipc1-block2", "digits-ipc1-datadam"]
+    assert set(found[0]) | set(found[1]) == {"datadam", "block1", "block2"}
+
+
+def test_a_data_set_can_be_given_by_path(tiny, threads, tmp_path, monkeypatch):
+    monkeypatch.setitem(scales.SCALES, "cpu", replace(SCALES["quick"], sets=1))
+    folder = image_folder(tmp_path / "images", n=6, size=(64, 64))
+    places = {"out": tmp_path / "out", "work": tmp_path / "work"}
+    found = list(reproduce.reproduce("table2", "cpu", data={"imagenette64": str(folder)}, **places))
+    assert [each.name for each, _ in found] == [f"imagenette64-ipc1-{row}" for row in ("datadam", "random", "dm")]
+    assert {record["rows"][0]["dataset"] for _, record in found} == {"imagenette64"}
+
+
+def test_the_threads_of_the_scale_are_used(table6):
+    torch.set_num_threads(2)
+    assert table6()["datadam"]["numerics"]["threads"] == 1
+
+
+# ---- ours beside theirs
+
+
+def test_rows_are_compared_set_by_set(table6, tmp_path):
+    records = table6()
+    first, block1, _ = compare("table6", "quick", tmp_path / "out")
+    assert (first["gain"], first["says"]) == (None, "DataDAM")
+    pairs = zip(records["block1"]["rows"][0]["accuracies"], records["datadam"]["rows"][0]["accuracies"], strict=True)
+    assert block1["gain"].models == [fmean(ours) - fmean(theirs) for ours, theirs in pairs]
+    assert block1["report"].accuracies == records["block1"]["rows"][0]["accuracies"]
+    assert block1["moved"] == pytest.approx(fmean(records["block1"]["moved"]))
+    assert (block1["published"], block1["stale"], block1["file"]) == (None, [], "quick/digits-ipc1-block1.json")
+
+
+def test_tables_hold_what_is_there(table6, tmp_path):
+    table6()
+    ((title, table),) = tables("table6", "quick", tmp_path / "out").items()
+    assert title == "digits, 1 per class, scale quick, protocol: fixed"
+    lines = table.splitlines()
+    assert lines[0] == "|  | published | ours | 95 % over sets | minus DataDAM | moved | sets x networks |"
+    assert [line.split(" | ")[0] for line in lines[2:]] == [
+        f"| {says}" for says in ("DataDAM", "attention of block 1", "attention of block 2")
+    ]
+    assert all(line.endswith("| 2 x 2 |") for line in lines[2:])
+    assert tables("table6", "paper", tmp_path / "out") == {}
+
+
+def test_one_set_has_no_interval(table6, tmp_path):
+    table6(sets=1)
+    (table,) = tables("table6", "quick", tmp_path / "out", sets=1).values()
+    assert table.count("(one set)") == 5  # three accuracies, two differences
+    assert tables("table6", "quick", tmp_path / "out") == {}  # that is another experiment
+
+
+def test_older_code_is_said(table6, tmp_path, monkeypatch):
+    table6()
+    monkeypatch.setattr(comparison, "stale_files", lambda record: ["attention"])
+    (table,) = tables("table6", "quick", tmp_path / "out").values()
+    assert table.count("(older code)") == 3
+
+
+def test_a_table_of_costs(tiny, threads, tmp_path):
+    list(reproduce.reproduce("table4", out=tmp_path / "out", work=tmp_path / "work"))
+    found = tables("table4", "quick", tmp_path / "out")
+    assert [title.split(",")[1] for title in found] == [" 1 per class", " 10 per class"]
+    for table in found.values():
+        assert "published: MB" in table
+        assert table.count("not available") == 6
+
+
+def test_published_costs_stand_beside_ours():
+    found = {"row": "datadam", "says": "DataDAM", "data": "cifar10", "ipc": 10, "hardware": "a machine"}
+    shown = comparison._cost([found | {"cost": {"seconds of a step": 0.25, "peak bytes": None}}])
+    assert "| DataDAM | 0.08 | 3561 | 0.250 | not known | a machine |" in shown
+
+
+def test_a_difference_is_clear_if_its_interval_leaves_out_zero():
+    assert clear(Report([[2.0], [2.2], [1.8]]))
+    assert not clear(Report([[2.0]]))
+    assert describe({"mean": 14.4, "std": None}) == "14.4"
+
+
+def test_what_was_not_measured_has_no_cost():
+    assert cost("table6", "paper") == "not measured yet"
+
+
+def test_every_recorded_result_belongs_to_an_experiment():
+    planned = {each.file(results.FOLDER): each for name, scale in ALL for each in plan(name, scale)}
+    for file in (path for scale in SCALES for path in (results.FOLDER / scale).glob("*.json")):
+        assert file in planned, f"no experiment has a run {file.stem}"
+        assert planned[file].result(results.FOLDER), f"{file.stem} was recorded with other options"
+        for row in json.loads(file.read_text(encoding="utf-8"))["rows"]:
+            models = [a for accuracies in row["accuracies"] for a in accuracies]
+            assert row["mean"] == pytest.approx(fmean(models), abs=1e-3)
+
+
+# ---- minutes
+
+
+@pytest.fixture(scope="module")
+def performed(tmp_path_factory):
+    """Folders that all experiments share, so that no run is performed twice."""
+    folder = tmp_path_factory.mktemp("performed")
+    return {"out": folder / "out", "work": folder / "work"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_runs_at_quick_scale(name, performed, threads):
+    found = list(reproduce.reproduce(name, sets=2, **performed))
+    assert len(found) == len(plan(name))
+    assert tables(name, "quick", performed["out"], sets=2)
+    for each, record in found:
+        assert min(row["mean"] for row in record["rows"]) > 15, f"{each.name} has learned nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["digits-ipc1-random", "digits-ipc1-datadam"])
+def test_a_recorded_result_comes_back_within_noise(name, threads, tmp_path):
+    planned = next(each for each in plan("table1") if each.name == name)
+    before = planned.result(results.FOLDER)["rows"][0]
+    *_, (_, record) = (
+        (each, record)
+        for each, record in reproduce.reproduce("table1", out=_without(name, tmp_path / "out"), work=tmp_path / "work")
+        if each.name == name
+    )
+    again = record["rows"][0]
+    assert abs(again["mean"] - before["mean"]) <= before["interval"] + again["interval"]
+
+
+def _without(name: str, folder: Path) -> Path:
+    """A copy of the recorded results of quick scale in which one is missing."""
+    (folder / "quick").mkdir(parents=True)
+    for file in (results.FOLDER / "quick").glob("*.json"):
+        if file.stem != name:
+            (folder / "quick" / file.name).write_bytes(file.read_bytes())
+    return folder
