@@ -15,7 +15,7 @@ from datadam_lite import CORESETS, DATASETS, DataDamError, recipe, results
 from datadam_lite.protocol import Protocol
 from datadam_lite.report import Report
 from datadam_lite.results import comparison, reproduce, scales
-from datadam_lite.results.comparison import clear, compare, cost, describe, printed, tables
+from datadam_lite.results.comparison import clear, compare, cost, describe, pictures, printed, tables
 from datadam_lite.results.experiments import EXPERIMENTS, TRIALS, VARIANTS
 from datadam_lite.results.reproduce import plan
 from datadam_lite.results.scales import SCALES
@@ -138,7 +138,9 @@ def table6(tiny, threads, tmp_path):
 def test_every_run_writes_a_record(table6, tmp_path):
     found = table6()
     assert list(found) == ["datadam", "block1", "block2"]
-    assert set(contents(tmp_path / "out")) == {f"quick/digits-ipc1-{row}.json" for row in found}
+    assert {file for file in contents(tmp_path / "out") if file.endswith("json")} == {
+        f"quick/digits-ipc1-{row}.json" for row in found
+    }
     for row, record in found.items():
         file = tmp_path / "out" / "quick" / f"digits-ipc1-{row}.json"
         assert json.loads(file.read_text()) == json.loads(json.dumps(record))
@@ -240,6 +242,16 @@ def test_tables_hold_what_is_there(table6, tmp_path):
     ]
     assert all(line.endswith("| 2 x 2 |") for line in lines[2:])
     assert tables("table6", "paper", tmp_path / "out") == {}
+
+
+def test_pictures_are_kept_of_the_rows_that_show_them(tiny, threads, tmp_path):
+    found = list(reproduce.reproduce("figure6", out=tmp_path / "out", work=tmp_path / "work"))
+    kept = pictures("figure6", "quick", tmp_path / "out")
+    assert list(kept) == [(says, "digits", ipc) for ipc in (1, 10) for says in ("DataDAM", "DM", "ATOM")]
+    assert kept["DM", "digits", 10].shape == (100, 1, 8, 8)
+    assert kept["DM", "digits", 1].dtype == torch.uint8
+    assert len(found) == 6
+    assert not list((tmp_path / "out").rglob("*block*"))
 
 
 def test_one_set_has_no_interval(table6, tmp_path):

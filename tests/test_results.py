@@ -139,7 +139,7 @@ def test_a_distillation_is_recorded_with_its_start_and_its_pictures(recording):
     given = perform("datadam", recording)
     assert [evaluated["method"] for evaluated in given["rows"]] == ["datadam", "datadam, initial"]
     assert len(given["moved"]) == 2
-    assert set(pictures("datadam")) == {"iteration 10", "iteration 20"}
+    assert set(pictures("datadam")) == {"iteration 10", "iteration 20", "iteration 25"}  # the last one always
     assert pictures("datadam")["iteration 10"].shape == (10, 1, 8, 8)
 
 

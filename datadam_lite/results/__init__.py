@@ -19,7 +19,7 @@ from datadam_lite.report import rests_on
 
 FOLDER = Path(__file__).parent
 # Files beside the records of runs.
-NOT_RUNS = ("published", "published-baselines", "published-steps", "published-experiments", "growth", "speed")
+NOT_RUNS = ("published", "published-baselines", "published-steps", "published-experiments", "published-continual", "growth", "speed")
 
 
 def names() -> list[str]:

@@ -6,6 +6,9 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean
 
+from safetensors.torch import load_file
+from torch import Tensor
+
 from datadam_lite.report import Report
 from datadam_lite.results import FOLDER, published_step, published_table, stale_files
 from datadam_lite.results.experiments import EXPERIMENTS, VARIANTS
@@ -79,6 +82,21 @@ def _gain(row: dict, reference: dict) -> Report:
     """The differences of set means, pair by pair: sets of one seed began with the same real images."""
     pairs = zip(row["accuracies"], reference["accuracies"], strict=True)
     return Report([[fmean(ours) - fmean(theirs)] for ours, theirs in pairs])
+
+
+def pictures(name: str, scale: str, folder: Path = FOLDER) -> dict[tuple[str, str, int], Tensor]:
+    """Return the images that were kept of an experiment: (row in words, data set, ipc) -> uint8 [N, C, H, W].
+
+    Of a run that kept several stages, the last.
+    """
+    found = {}
+    for each in plan(name, scale):
+        file = each.file(folder).with_suffix(".safetensors")
+        if file.exists() and each.result(folder):
+            stages = load_file(file)
+            last = max(stages, key=lambda stage: int(stage.split()[1]))
+            found[VARIANTS[each.row].says, each.data, each.run.ipc] = stages[last]
+    return found
 
 
 def cost(name: str, scale: str) -> str:

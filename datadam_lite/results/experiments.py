@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 class Variant:
     """A recipe or coreset by name, and what is different from it.
 
-    longer: times the iterations of the recipe at the scale; changes: recipe fields, which outdo those of the scale.
+    longer: times the iterations of the recipe at the scale; changes: recipe fields, which outdo those of the scale;
+    pictures: whether to keep the images of the first set, in a file beside the result.
     """
 
     says: str
     method: str
     changes: Mapping = field(default_factory=dict)
     longer: float = 1.0
+    pictures: bool = False
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Experiment:
     """A table or figure.
 
     source: where it stands; asks: what it should tell; claim: what is printed there, as far as we know it;
-    rows: names of variants, the first of which the others are compared with, set by set; shows: accuracy or cost.
+    rows: names of variants, the first of which the others are compared with, set by set; shows: accuracy, cost or
+    pictures.
     By scale: data: names of data sets; ipcs: images per class; trial: how sets are evaluated, a name of TRIALS;
     but: rows, where they are others.
     """
@@ -68,10 +71,10 @@ VARIANTS = {
     "herding": Variant("herding", "herding"),
     "k_center": Variant("k-center", "k_center"),
     "forgetting": Variant("forgetting", "forgetting"),
-    "dm": Variant("DM", "dm"),
-    "datadam": Variant("DataDAM", "datadam"),
+    "dm": Variant("DM", "dm", pictures=True),
+    "datadam": Variant("DataDAM", "datadam", pictures=True),
     "datadam_code": Variant("DataDAM as released", "datadam_code"),
-    "atom": Variant("ATOM", "atom"),
+    "atom": Variant("ATOM", "atom", pictures=True),
     "atom_channel": Variant("channel attention alone", "atom_channel"),
     # What is matched. λ = 1 for the embedding alone, as in DM: at 0.01 the images would hardly move
     "attention": _datadam("attention alone", lam=0.0),
@@ -184,6 +187,11 @@ EXPERIMENTS = {
         "DataDAM, Figure 4", "How heavy should the embedding weigh?",
         "From λ = 0.01 on, accuracy stays on a plateau.",
         ("datadam", "attention", "lam0.001", "lam0.1", "lam1", "lam10"),
+    ),
+    "figure6": Experiment(
+        "DataDAM, Figure 6", "What do the images look like?",
+        "Grids of distilled images are shown.",
+        ("datadam", "dm", "atom"), ipcs={"quick": (1, 10), "cpu": (1,), "paper": (1, 10)}, shows="pictures",
     ),
     "power": Experiment(
         "DataDAM, hyper-parameters", "Which power p of the activations?",

@@ -61,7 +61,7 @@ def plan(name: str, scale: str = "quick", *, sets: int | None = None) -> list[Pl
     trial = experiment.trial[scale]
     protocols = tuple(_protocol(size.protocols, *each) for each in TRIALS[trial].items())
     options = {"sets": sets, "networks": size.networks, "protocols": protocols, "scale": scale}
-    options |= {"settings": size.settings, "initial": False, "pictures": False}
+    options |= {"settings": size.settings, "initial": False, "pictures": trial == "fixed"}
     ending = "" if trial == "fixed" else f"-{trial.replace(' ', '-')}"
     return [
         Planned(f"{data}-ipc{ipc}-{row}{ending}", row, data, _run(row, ipc, size, options))
@@ -83,6 +83,7 @@ def _run(row: str, ipc: int, size: Scale, options: Mapping) -> Run:
     if variant.method in CORESETS:
         width = {key: value for key, value in size.changes.items() if key == "width" and variant.method != "random"}
         return Run(variant.method, ipc, changes=width, **options)
+    options = {**options, "pictures": options["pictures"] and variant.pictures}
     iterations = round(recipe(variant.method).iterations * size.share * variant.longer)
     return Run(variant.method, ipc, changes={**size.changes, "iterations": iterations, **variant.changes}, **options)
 

@@ -175,6 +175,7 @@ def perform(run: Run, name: str, train: ImageSet, test: ImageSet, work: Path) ->
             "terms": made.sets[0].provenance["terms"], "losses": made.sets[0].losses[::20].tolist(),
             "cost": {"seconds of a step": statistics.median(made.steps), "peak bytes": made.peak_bytes or None},
         }  # fmt: skip
+        made.pictures[f"iteration {made.sets[0].provenance['iterations']}"] = to_uint8(made.sets[0])
     record = {
         "name": name, "date": date.today().isoformat(), "scale": run.scale, "rows": rows, "run": run.describe(),
         **details, "seeds": list(range(run.sets)), "protocols": [asdict(protocol) for protocol in run.protocols],
