@@ -17,6 +17,7 @@ from datadam_lite import results
 from datadam_lite.errors import DataDamError
 from datadam_lite.files import replacing
 from datadam_lite.report import Report
+from datadam_lite.results.comparison import clear
 from datadam_lite.synthetic import SyntheticSet
 
 MARKERS = "osD^vP*X"
@@ -215,11 +216,8 @@ def differences(groups: dict[str, dict[str, Report]], label: str) -> Figure:
     )  # fmt: skip
     for axis, (title, rows) in zip(axes.flat, groups.items(), strict=True):
         for place, gain in enumerate(rows.values()):
-            sure = gain.interval is not None and abs(gain.mean) > gain.interval
-            axis.errorbar(
-                gain.mean, place, xerr=gain.interval, fmt="o", color="C0", capsize=3,
-                markerfacecolor="C0" if sure else "white",
-            )  # fmt: skip
+            face = "C0" if clear(gain) else "white"
+            axis.errorbar(gain.mean, place, xerr=gain.interval, fmt="o", color="C0", capsize=3, markerfacecolor=face)
         axis.axvline(0, color="0.3", linewidth=0.8)
         axis.set_yticks(range(len(rows)), rows)
         axis.set(ylim=(len(rows) - 0.4, -0.6))

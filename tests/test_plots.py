@@ -8,7 +8,7 @@ from PIL import Image
 from samples import contents, small, toy
 
 from datadam_lite import DataDamError, ImageSet, Preprocess, Report, SyntheticSet, distill, results
-from datadam_lite.plots import accuracies, loss_curve, picture, recorded, show_images, style
+from datadam_lite.plots import accuracies, differences, loss_curve, picture, recorded, show_images, style
 
 pytestmark = pytest.mark.usefixtures("figures")
 
@@ -113,6 +113,19 @@ def test_your_run_lies_over_the_recorded_one():
     assert list(yours.get_ydata()) == pytest.approx([1.12, 1.12])
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["recorded", "yours"]
     assert recorded({"it": (name,)}).axes[0].get_legend() is None
+
+
+def test_only_a_clear_difference_is_filled():
+    rows = {"clear": Report([[-2.0], [-2.1]]), "chance": Report([[1.0], [-1.0]]), "one set": Report([[3.0]])}
+    first, second = differences({"a": rows, "b": rows}, "minus b").axes
+    for axis in (first, second):
+        assert [label.get_text() for label in axis.get_yticklabels()] == list(rows)
+        markers = [container.lines[0] for container in axis.containers]
+        assert [line.get_xdata()[0] for line in markers] == [gain.mean for gain in rows.values()]
+        assert [line.get_markerfacecolor() for line in markers] == ["C0", "white", "white"]
+        assert axis.get_ylim()[0] > axis.get_ylim()[1]  # the first row on top
+    assert [axis.get_title(loc="left") for axis in (first, second)] == ["a", "b"]
+    assert second.get_xlabel() == "minus b"
 
 
 @pytest.mark.parametrize("n", [1, 5])

@@ -151,6 +151,13 @@ def test_every_run_writes_a_record(table6, tmp_path):
     assert found["block1"]["recipe"]["layers"] == (1,)
 
 
+def test_an_experiment_with_two_protocols(tiny, threads, tmp_path):
+    found = list(reproduce.reproduce("study-code", sets=1, out=tmp_path / "out", work=tmp_path / "work"))
+    assert [each.row for each, _ in found] == list(EXPERIMENTS["study-code"].rows_at("quick"))
+    assert {tuple(row["protocol"] for row in record["rows"]) for _, record in found} == {("fixed", "datadam_code")}
+    assert len(tables("study-code", "quick", tmp_path / "out", sets=1)) == 2
+
+
 def test_what_is_done_is_not_done_again(table6, spied, tmp_path):
     first = table6()
     assert len(spied) == 3

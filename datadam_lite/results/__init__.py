@@ -1,10 +1,11 @@
 """Recorded results: every number the book quotes and does not compute, with its whole provenance.
 
-A record is a JSON file beside this one, written by `record.py` and by nothing else. Its `rows` are
-evaluations with the fields dataset, method, recipe, ipc, protocol, scale, n_sets, n_networks, mean
-and std (accuracies in percent). Pictures stand in a safetensors file of the same name. What the
-papers print stands in published.json, with its source, what a step costs in growth.json, and how fast it is
-beside plain PyTorch in speed.json, both written by the programs in benchmarks/.
+A record is a JSON file, made by `run.py` and by nothing else. Its `rows` are evaluations with the fields dataset,
+method, recipe, ipc, protocol, scale, n_sets, n_networks, mean and std (accuracies in percent). Pictures stand in a
+safetensors file of the same name. The runs of the chapters (`record.py`) lie beside this file, those of the papers'
+tables and figures (`reproduce.py`) in a folder for each scale. What the papers print stands in published….json, with
+its source, what a step costs in growth.json, and how fast it is beside plain PyTorch in speed.json, both written by
+the programs in benchmarks/.
 """
 
 import json
@@ -19,7 +20,10 @@ from datadam_lite.report import rests_on
 
 FOLDER = Path(__file__).parent
 # Files beside the records of runs.
-NOT_RUNS = ("published", "published-baselines", "published-steps", "published-experiments", "published-continual", "growth", "speed")
+NOT_RUNS = (
+    "published", "published-baselines", "published-steps", "published-experiments", "published-continual", "growth",
+    "speed",
+)  # fmt: skip
 
 
 def names() -> list[str]:
