@@ -178,18 +178,23 @@ def test_a_deleted_result_comes_back(table6, tmp_path):
         assert json.loads(json.dumps(again[key])) == json.loads(json.dumps(first[key]))
 
 
-@pytest.mark.parametrize("change", ["code", "options"])
-def test_older_code_and_other_options_are_performed_anew(table6, spied, monkeypatch, tmp_path, change):
+def test_what_older_code_made_is_made_anew(table6, spied, tmp_path):
     table6()
     file = tmp_path / "out" / "quick" / "digits-ipc1-block1.json"
     record = json.loads(file.read_text())
-    if change == "code":
-        record["code_of_files"]["attention"] = "what it was before"
-    else:
-        record["run"]["changes"]["iterations"] += 1
+    record["code_of_files"]["attention"] = "what it was before"
     file.write_text(json.dumps(record))
     table6()
     assert spied[3:] == ["digits-ipc1-block1"]
+
+
+def test_a_result_of_other_options_is_not_replaced(table6, spied, tmp_path):
+    table6()
+    before = contents(tmp_path / "out")
+    with pytest.raises(DataDamError, match=r"holds a run of other options: {'sets': 2}, expected {'sets': 1}. Give"):
+        table6(sets=1)
+    assert contents(tmp_path / "out") == before
+    assert len(spied) == 3
 
 
 def test_a_run_that_another_process_is_busy_with_is_left_to_it(table6, tmp_path):

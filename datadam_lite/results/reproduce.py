@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from datadam_lite.coresets import CORESETS
 from datadam_lite.data import ImageSet, load
-from datadam_lite.errors import known, positive
+from datadam_lite.errors import DataDamError, known, positive
 from datadam_lite.protocol import Protocol
 from datadam_lite.recipes import recipe
 from datadam_lite.results import stale_files
@@ -40,9 +40,23 @@ class Planned:
 
         Records of older code count: `stale_files` tells them.
         """
-        file = self.file(folder)
-        record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        record = self._read(folder)
         return record if record and record["run"] == self.run.describe() else None
+
+    def refuse_others(self, folder: Path) -> None:
+        """Raise DataDamError if the file of its name holds a run of other options, which would be lost."""
+        record = self._read(folder)
+        if record and record["run"] != (options := self.run.describe()):
+            keys = [key for key in options if options[key] != record["run"].get(key)]
+            there, here = ({key: run.get(key) for key in keys} for run in (record["run"], options))
+            raise DataDamError(
+                f"{self.file(folder)} holds a run of other options: {there}, expected {here}. "
+                "Give another --out, or move the file away."
+            )
+
+    def _read(self, folder: Path) -> dict | None:
+        file = self.file(folder)
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def plan(name: str, scale: str = "quick", *, sets: int | None = None) -> list[Planned]:
@@ -103,11 +117,14 @@ def reproduce(
 
     data: paths of data sets by name, for those that are not to be looked for in `root`; work: a folder for checkpoints.
 
-    Raises: DataDamError for an unknown experiment, scale, or data set that can't be loaded.
+    Raises: DataDamError for an unknown experiment, scale, or data set that can't be loaded, and if a result file holds
+    a run of other options.
     """
     planned_runs = plan(name, scale, sets=sets)
     for given in data or {}:
         known(given, [planned.data for planned in planned_runs], f"data set of {name} (--data)")
+    for planned in planned_runs:
+        planned.refuse_others(out)
     if threads := SCALES[scale].threads:
         torch.set_num_threads(threads)
     loaded = {}
