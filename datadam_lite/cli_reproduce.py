@@ -1,5 +1,6 @@
 """The command that repeats the papers' tables and figures: reproduce."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -53,9 +54,13 @@ def reproduce_command(
         )
     print(about(name, scale))
     mine = 0
-    for each, record in reproduce(name, scale, sets=sets, data=paths, root=root, out=out, work=work):
-        (row, *_), mine = record["rows"], mine + 1
-        print(f"{each.file(out)}: {row['mean']:.1f} ± {row['std']:.1f} %", flush=True)
+    try:
+        for each, record in reproduce(name, scale, sets=sets, data=paths, root=root, out=out, work=work):
+            (row, *_), mine = record["rows"], mine + 1
+            print(f"{each.file(out)}: {row['mean']:.1f} ± {row['std']:.1f} %", flush=True)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on with --resume", file=sys.stderr)
+        raise typer.Exit(130) from None
     for title, table in tables(name, scale, out, sets=sets).items():
         print(f"\n{title}\n\n{table}")
     if mine < len(planned):

@@ -115,12 +115,12 @@ def test_the_glossary_is_sorted_and_has_every_term_once():
 def test_every_term_is_explained_in_a_sentence_or_two_with_its_chapter():
     for term, text in entries():
         assert 1 <= len(re.findall(r"[.:!?](?=\s|$)", text)) <= 5, term
-        assert re.search(r"\((\d)(, \d)*\)$", text) or "](" in text or "{py:func}" in text, term
+        assert re.search(r"\((\d+)(, \d+)*\)$", text) or "](" in text or "{py:func}" in text, term
 
 
 @pytest.mark.parametrize(("term", "number"), [
-    (term, int(number)) for term, text in entries() for number in re.findall(r"\d", text.rsplit("(", 1)[-1])
-    if re.search(r"\(\d(, \d)*\)$", text)
+    (term, int(number)) for term, text in entries() for number in re.findall(r"\d+", text.rsplit("(", 1)[-1])
+    if re.search(r"\(\d+(, \d+)*\)$", text)
 ])  # fmt: skip
 def test_a_term_is_in_the_chapter_that_the_glossary_names(term, number):
     """The word itself, or its stem: "Chunk" in "chunks", "Attention map" in "attention maps"."""

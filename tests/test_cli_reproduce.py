@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from datadam_lite.protocol import Protocol
-from datadam_lite.results import scales
+from datadam_lite.results import reproduce, scales
 from datadam_lite.results.experiments import EXPERIMENTS
 from datadam_lite.results.scales import SCALES
 
@@ -47,6 +47,23 @@ def test_results_that_are_there_are_kept(cli, refused, tiny, here):
     done = cli("reproduce", "table6", "--resume")
     assert done.status == 0
     assert (here / "results/quick/digits-ipc1-block1.json").read_bytes() == before
+
+
+def test_ctrl_c_says_how_to_go_on(cli, tiny, here, monkeypatch):
+    original, seen = reproduce.perform, []
+
+    def interrupted(*run):
+        seen.append(run)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return original(*run)
+
+    monkeypatch.setattr(reproduce, "perform", interrupted)
+    done = cli("reproduce", "table6")
+    assert (done.status, done.err) == (130, "stopped; the same command goes on with --resume\n")
+    done = cli("reproduce", "table6", "--resume")
+    assert done.status == 0
+    assert len(seen) == 4  # the first run was not performed again
 
 
 def test_fewer_sets(cli, tiny, here):

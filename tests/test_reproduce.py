@@ -158,6 +158,26 @@ def test_an_experiment_with_two_protocols(tiny, threads, tmp_path):
     assert len(tables("study-code", "quick", tmp_path / "out", sets=1)) == 2
 
 
+def test_classes_that_arrive_one_after_the_other(tiny, threads, tmp_path):
+    places = {"out": tmp_path / "out", "work": tmp_path / "work"}
+    found = {each.row: (each, record) for each, record in reproduce.reproduce("figure7", **places)}
+    assert list(found) == ["datadam", "random", "herding", "dm"]
+    for each, record in found.values():
+        assert each.name == f"digits-ipc2-{each.row}-5-steps"
+        (evaluated,) = record["rows"]
+        assert evaluated["accuracies"] == [order[0][-1] for order in record["by_step"]]  # after the last step
+        assert [[len(steps) for steps in order] for order in record["by_step"]] == [[5], [5]]
+        assert {"date", "seeds", "versions", "hardware", "code_sha256", "data_sha256", "seconds"} <= set(record)
+    ((title, table),) = tables("figure7", "quick", tmp_path / "out").items()
+    assert title.startswith("digits in 5 steps, 2 per class")
+    assert table.count("2 x 2") == 4
+    before = found["datadam"][1]
+    (tmp_path / "out" / "quick" / "digits-ipc2-datadam-5-steps.json").unlink()
+    again = {each.row: record for each, record in reproduce.reproduce("figure7", **places | {"work": tmp_path / "new"})}
+    assert again["datadam"]["by_step"] == before["by_step"]
+    assert printed("figure7", "datadam", "cifar100", 20, steps=10)["mean"] == 39.7
+
+
 def test_what_is_done_is_not_done_again(table6, spied, tmp_path):
     first = table6()
     assert len(spied) == 3
@@ -202,6 +222,12 @@ def test_a_run_that_another_process_is_busy_with_is_left_to_it(table6, tmp_path)
     with FileLock(tmp_path / "work" / "quick-digits-ipc1-block1.lock"):
         assert list(table6()) == ["datadam", "block2"]
     assert list(table6()) == ["datadam", "block1", "block2"]
+
+
+def test_torchrun_is_refused_with_what_to_do_instead(table6, monkeypatch):
+    monkeypatch.setattr(reproduce.distributed, "ranks", lambda: 2)
+    with pytest.raises(DataDamError, match="instead of torchrun, start the command once for each GPU"):
+        table6()
 
 
 def test_two_processes_share_an_experiment(table6, spied):

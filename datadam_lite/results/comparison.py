@@ -9,6 +9,7 @@ from statistics import fmean
 from safetensors.torch import load_file
 from torch import Tensor
 
+from datadam_lite.applications import continual
 from datadam_lite.report import Report
 from datadam_lite.results import FOLDER, published_step, published_table, stale_files
 from datadam_lite.results.experiments import EXPERIMENTS, VARIANTS
@@ -20,15 +21,21 @@ PAPER_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "tinyimagenet": "
 
 @cache
 def _printed() -> dict[tuple, dict]:
-    """What papers print, by experiment, row, data set, images per class and network."""
+    """What papers print, by experiment, row, data set, images per class, network and steps."""
     own = json.loads((FOLDER / "published-experiments.json").read_text(encoding="utf-8"))
-    found = {(e["experiment"], e["row"], e["dataset"], e["ipc"], e.get("network", "convnet")): e for e in own}
     names = {paper: name for name, paper in PAPER_NAMES.items()}
-    first = [(names[e["dataset"]], e) for e in published_table()]
-    return {("table1", e["method"], data, e["ipc"], "convnet"): e for data, e in first} | found
+    own += [{"experiment": "table1", "row": e["method"]} | e for e in published_table()]
+    own += [{"experiment": "figure7", "row": e["method"]} | e for e in continual.published()]
+    return {
+        (e["experiment"], e["row"], names.get(e["dataset"], e["dataset"]), e["ipc"], e.get("network", "convnet"),
+         e.get("steps")): e
+        for e in own
+    }  # fmt: skip
 
 
-def printed(experiment: str, row: str, data: str, ipc: int, network: str = "convnet") -> dict | None:
+def printed(
+    experiment: str, row: str, data: str, ipc: int, network: str = "convnet", steps: int | None = None
+) -> dict | None:  # fmt: skip
     """Return what a paper prints for a row of an experiment: mean, std (None: not known) and source; None if nothing.
 
     >>> printed("table5", "attention", "cifar10", 10)["mean"]
@@ -36,7 +43,7 @@ def printed(experiment: str, row: str, data: str, ipc: int, network: str = "conv
     >>> printed("table5", "attention", "digits", 1) is None
     True
     """
-    return _printed().get((experiment, row, data, ipc, network))
+    return _printed().get((experiment, row, data, ipc, network, steps))
 
 
 def compare(name: str, scale: str, folder: Path = FOLDER, *, sets: int | None = None) -> list[dict]:
@@ -63,15 +70,15 @@ def compare(name: str, scale: str, folder: Path = FOLDER, *, sets: int | None = 
 
 def _place(planned: Planned, row: dict) -> tuple:
     """What two evaluations must share to be compared."""
-    return planned.data, planned.run.ipc, row["protocol"]
+    return planned.data, planned.run.ipc, planned.run.steps, row["protocol"]
 
 
 def _comparison(name: str, planned: Planned, record: dict, row: dict, reference: dict | None) -> dict:
     moved = record.get("moved")
     return {
         "row": planned.row, "says": VARIANTS[planned.row].says, "data": planned.data, "ipc": planned.run.ipc,
-        "protocol": row["protocol"], "scale": planned.run.scale,
-        "published": printed(name, planned.row, planned.data, planned.run.ipc, row["network"]),
+        "protocol": row["protocol"], "scale": planned.run.scale, "steps": planned.run.steps,
+        "published": printed(name, planned.row, planned.data, planned.run.ipc, row["network"], planned.run.steps),
         "report": Report(row["accuracies"]), "gain": _gain(row, reference) if reference else None,
         "moved": fmean(moved) if moved else None, "cost": record.get("cost"), "hardware": record["hardware"],
         "file": f"{planned.run.scale}/{planned.name}.json", "stale": stale_files(record),
@@ -124,7 +131,7 @@ def describe(entry: dict | None) -> str:
     """
     if entry is None:
         return NOT_AVAILABLE
-    return f"{entry['mean']:.1f}" + ("" if entry["std"] is None else f" ± {entry['std']:.1f}")
+    return f"{entry['mean']:.1f}" + (f" ± {entry['std']:.1f}" if entry.get("std") else "")
 
 
 def clear(gain: Report) -> bool:
@@ -142,7 +149,8 @@ def tables(name: str, scale: str, folder: Path = FOLDER, *, sets: int | None = N
     write = _cost if EXPERIMENTS[name].shows == "cost" else _accuracy
     groups = {}
     for each in found:
-        title = f"{each['data']}, {each['ipc']} per class, scale {scale}, protocol: {each['protocol']}"
+        arriving = f" in {each['steps']} steps" if each["steps"] else ""
+        title = f"{each['data']}{arriving}, {each['ipc']} per class, scale {scale}, protocol: {each['protocol']}"
         groups.setdefault(title, []).append(each)
     return {title: write(rows) for title, rows in groups.items()}
 

@@ -31,7 +31,7 @@ class Experiment:
     rows: names of variants, the first of which the others are compared with, set by set; shows: accuracy, cost or
     pictures.
     By scale: data: names of data sets; ipcs: images per class; trial: how sets are evaluated, a name of TRIALS;
-    but: rows, where they are others.
+    but: rows, where they are others; steps: in how many the classes arrive (None: all are there at once).
     """
 
     source: str
@@ -43,6 +43,7 @@ class Experiment:
     trial: Mapping[str, str] = field(default_factory=lambda: FIXED)
     shows: str = "accuracy"
     but: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    steps: Mapping[str, tuple[int | None, ...]] = field(default_factory=lambda: AT_ONCE)
 
     def rows_at(self, scale: str) -> tuple[str, ...]:
         """The rows at a scale."""
@@ -52,9 +53,11 @@ class Experiment:
 CIFAR10 = {"quick": ("digits",), "cpu": ("cifar10",), "paper": ("cifar10",)}
 ONE = {"quick": (1,), "cpu": (1,), "paper": (10,)}
 THREE = {"quick": (1, 10), "cpu": (1,), "paper": (1, 10, 50)}
+AS_PRINTED = ONE | {"paper": (1, 10, 50)}
 FIFTY = {"quick": (1,), "cpu": (1,), "paper": (50,)}
 FIXED = dict.fromkeys(CIFAR10, "fixed")
 BOTH = dict.fromkeys(CIFAR10, "both protocols")
+AT_ONCE = dict.fromkeys(CIFAR10, (None,))
 NETWORKS = {"quick": "small networks", "cpu": "networks", "paper": "networks"}
 
 
@@ -80,7 +83,7 @@ VARIANTS = {
     "attention": _datadam("attention without the embedding", lam=0.0),
     "embedding": _datadam("embedding without attention, λ = 1", attention=(), lam=1.0),
     "embedding10": _datadam("embedding without attention, λ = 10", attention=(), lam=10.0),
-    "feature_map": Variant("feature maps instead of attention, no embedding", "feature_map"),
+    "feature_map": Variant("feature maps without the embedding", "feature_map"),
     "block1": _datadam("attention of block 1", layers=(1,)),
     "block2": _datadam("attention of block 2", layers=(2,)),
     "lam0.001": _datadam("λ = 0.001", lam=0.001),
@@ -182,7 +185,7 @@ EXPERIMENTS = {
     "figure3": Experiment(
         "DataDAM, Figure 3", "Does it matter where the images start?",
         "It hardly matters.",
-        ("datadam", "from-k_center", "from-k_means", "from-noise"), ipcs=THREE,
+        ("datadam", "from-k_center", "from-k_means", "from-noise"), ipcs=AS_PRINTED,
     ),
     "figure4": Experiment(
         "DataDAM, Figure 4", "How heavy should the embedding weigh?",
@@ -193,6 +196,12 @@ EXPERIMENTS = {
         "DataDAM, Figure 6", "What do the images look like?",
         "Grids of distilled images are shown.",
         ("datadam", "dm", "atom"), ipcs={"quick": (1, 10), "cpu": (1,), "paper": (1, 10)}, shows="pictures",
+    ),
+    "figure7": Experiment(
+        "DataDAM, Figure 7", "Do the images keep classes in memory while others arrive?",
+        "DataDAM's memory is ahead of DM's, and both of chosen images.",
+        ("datadam", "random", "herding", "dm"), dict.fromkeys(CIFAR10, ("cifar100",)) | {"quick": ("digits",)},
+        {"quick": (2,), "cpu": (20,), "paper": (20,)}, steps={"quick": (5,), "cpu": (5,), "paper": (5, 10)},
     ),
     "power": Experiment(
         "DataDAM, hyper-parameters", "Which power p of the activations?",
@@ -207,7 +216,7 @@ EXPERIMENTS = {
     "atom-attention": Experiment(
         "ATOM, its main claim", "Spatial attention, channel attention, or both?",
         "Both together are best. One number is among our sources: 5.8 points more than DM at 50 images per class.",
-        ("datadam", "atom_channel", "atom"), ipcs=THREE,
+        ("datadam", "atom_channel", "atom"), ipcs=AS_PRINTED,
     ),
     "atom-iterations": Experiment(
         "ATOM, Figure 3", "How fast do the methods get there?",

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from datadam_lite import distributed
 from datadam_lite.coresets import CORESETS
 from datadam_lite.data import ImageSet, load
 from datadam_lite.errors import DataDamError, known, positive
@@ -16,6 +17,7 @@ from datadam_lite.recipes import recipe
 from datadam_lite.results import stale_files
 from datadam_lite.results.experiments import EXPERIMENTS, TRIALS, VARIANTS
 from datadam_lite.results.run import Run, perform, write
+from datadam_lite.results.run_continual import perform_continual
 from datadam_lite.results.scales import SCALES, Scale
 
 # Photographs that are loaded at another size than their own.
@@ -78,11 +80,15 @@ def plan(name: str, scale: str = "quick", *, sets: int | None = None) -> list[Pl
     options |= {"settings": size.settings, "initial": False, "pictures": trial == "fixed"}
     ending = "" if trial == "fixed" else f"-{trial.replace(' ', '-')}"
     return [
-        Planned(f"{data}-ipc{ipc}-{row}{ending}", row, data, _run(row, ipc, size, options))
+        Planned(
+            f"{data}-ipc{ipc}-{row}{ending}" + f"-{steps}-steps" * bool(steps), row, data,
+            _run(row, ipc, size, options | {"steps": steps}),
+        )
         for data in experiment.data[scale]
+        for steps in experiment.steps[scale]
         for ipc in experiment.ipcs[scale]
         for row in experiment.rows_at(scale)
-    ]
+    ]  # fmt: skip
 
 
 def _protocol(protocols: Mapping[str, Protocol], name: str, changes: Mapping) -> Protocol:
@@ -117,9 +123,14 @@ def reproduce(
 
     data: paths of data sets by name, for those that are not to be looked for in `root`; work: a folder for checkpoints.
 
-    Raises: DataDamError for an unknown experiment, scale, or data set that can't be loaded, and if a result file holds
-    a run of other options.
+    Raises: DataDamError for an unknown experiment, scale, or data set that can't be loaded, if a result file holds a
+    run of other options, and under torchrun.
     """
+    if distributed.ranks() > 1:
+        raise DataDamError(
+            "runs are not divided among processes here: instead of torchrun, start the command once for each GPU "
+            "(CUDA_VISIBLE_DEVICES=0, 1, …), with the same folders and --resume; they share the runs."
+        )
     planned_runs = plan(name, scale, sets=sets)
     for given in data or {}:
         known(given, [planned.data for planned in planned_runs], f"data set of {name} (--data)")
@@ -155,7 +166,8 @@ def _perform(planned: Planned, train: ImageSet, test: ImageSet, *, out: Path, wo
     work.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(work / f"{planned.run.scale}-{planned.name}.lock", timeout=0):
-            record, pictures = perform(planned.run, planned.name, train, test, work)
+            performed = perform if planned.run.steps is None else perform_continual
+            record, pictures = performed(planned.run, planned.name, train, test, work)
             write(record, pictures, out / planned.run.scale)
             return record
     except Timeout:

@@ -52,16 +52,18 @@ class Run:
     changes: Mapping = field(default_factory=dict)
     initial: bool = True  # whether to evaluate the images it began with; False if another run has evaluated them
     pictures: bool = True  # whether to keep pictures; False where the photographs it began with still show at the end
+    steps: int | None = None  # in which the classes arrive, for class-incremental learning
 
     def describe(self) -> dict:
         """What decides the numbers, as plain values."""
-        decisive = ("method", "ipc", "sets", "networks", "scale", "changes", "initial")
+        decisive = ["method", "ipc", "sets", "networks", "scale", "changes", "initial"] + ["steps"] * bool(self.steps)
         plain = {name: getattr(self, name) for name in decisive} | {"protocols": [asdict(p) for p in self.protocols]}
         return json.loads(json.dumps(plain, default=dict))
 
     def fingerprint(self, train: ImageSet) -> str:
         """Tells the sets of this run from those of others: other code, data, method or options."""
         decisive = (self.method, self.ipc, dict(self.changes), self.settings.numerics(), train.sha256, code_sha256())
+        decisive += () if self.steps is None else (self.steps,)
         return sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -150,12 +152,22 @@ def row(run: Run, dataset: str, method: str, protocol: Protocol, report: Report)
     }  # fmt: skip
 
 
+def provenance(run: Run, train: ImageSet) -> dict:
+    """Return what a record says of where its numbers come from."""
+    return {
+        "date": date.today().isoformat(), "scale": run.scale, "run": run.describe(), "seeds": list(range(run.sets)),
+        "protocols": [asdict(protocol) for protocol in run.protocols], "classes": train.classes,
+        "data_sha256": train.sha256, "code_sha256": code_sha256(), "code_of_files": code_of_files(),
+        "versions": versions(), "hardware": hardware(run.settings.torch_device()), "numerics": run.settings.numerics(),
+    }  # fmt: skip
+
+
 def perform(run: Run, name: str, train: ImageSet, test: ImageSet, work: Path) -> tuple[dict, dict]:
     """Perform a run; return its record, and pictures by iteration.
 
     work: a folder for checkpoints. A run that was interrupted goes on from there.
     """
-    code, files = code_sha256(), code_of_files()  # of what runs, not of what an editor makes of it meanwhile
+    about = provenance(run, train)  # of what runs, not of what an editor makes of it meanwhile
     work.mkdir(parents=True, exist_ok=True)
     made = make(run, train, work)
     candidates, distilled = {run.method: made.sets}, run.method not in CORESETS
@@ -176,13 +188,8 @@ def perform(run: Run, name: str, train: ImageSet, test: ImageSet, work: Path) ->
             "cost": {"seconds of a step": statistics.median(made.steps), "peak bytes": made.peak_bytes or None},
         }  # fmt: skip
         made.pictures[f"iteration {made.sets[0].provenance['iterations']}"] = to_uint8(made.sets[0])
-    record = {
-        "name": name, "date": date.today().isoformat(), "scale": run.scale, "rows": rows, "run": run.describe(),
-        **details, "seeds": list(range(run.sets)), "protocols": [asdict(protocol) for protocol in run.protocols],
-        "classes": train.classes, "data_sha256": train.sha256, "code_sha256": code, "code_of_files": files,
-        "versions": versions(), "hardware": hardware(run.settings.torch_device()), "numerics": run.settings.numerics(),
-        "seconds": {"to make": made.seconds, "to evaluate": seconds},
-    }  # fmt: skip
+    seconds = {"to make": made.seconds, "to evaluate": seconds}
+    record = about | {"name": name, "rows": rows, **details, "seconds": seconds}
     return record, made.pictures if run.pictures else {}
 
 
