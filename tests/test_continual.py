@@ -176,7 +176,7 @@ def test_a_memory_says_how_it_was_made():
     ("nothing", {}, "unknown way to fill a memory 'nothing'; the known ones are random, k_center.*datadam"),
     ("random", {"width": 4}, "width: only a recipe has fields to change.*functools.partial"),
     (chosen_by_hand, {"iterations": 4}, "iterations: only a recipe has fields to change"),
-    ("datadam", {"widht": 4}, "unknown recipe field 'widht'"),
+    ("datadam", {"breadth": 4}, "unknown recipe field 'breadth'"),
     (lambda train, ipc, seed: torch.zeros(3, dtype=torch.int64), {}, "expected 1 different images of each class"),
     (lambda train, ipc, seed: torch.arange(4), {}, "expected 1 different images of each class"),
 ])  # fmt: skip

@@ -162,7 +162,7 @@ def _accuracy(rows: Sequence[dict]) -> str:
         lines.append((
             each["says"] + " (older code)" * bool(each["stale"]), describe(each["published"]),
             f"{report.mean:.1f} ± {report.std:.1f}", _interval(report),
-            "" if gain is None else f"{gain.mean:+.1f} {_interval(gain)}" + " *" * clear(gain),
+            "" if gain is None else f"{round(gain.mean, 1) + 0.0:+.1f} {_interval(gain)}" + " *" * clear(gain),
             "" if each["moved"] is None else f"{each['moved']:.2f}",
             f"{len(report.accuracies)} x {len(report.accuracies[0])}",
         ))  # fmt: skip

@@ -100,7 +100,7 @@ VARIANTS = {
     "from-k_means": _datadam("from k-means", init="k_means"),
     "from-noise": _datadam("from noise", init="noise"),
     # What the released code has otherwise, one at a time
-    "code-norm": _datadam("batch norm", norm="batch"),
+    "code-norm": _datadam("with batch norm", norm="batch"),
     "code-scale": _datadam("loss x 100", loss_scale=100.0),
     "code-iterations": Variant("2.5 times the iterations", "datadam", longer=2.5),
     "code-zca": _datadam("not whitened", zca=False),
