@@ -357,8 +357,9 @@ def test_an_experiment_runs_at_quick_scale(name, performed, threads):
     found = list(reproduce.reproduce(name, sets=2, **performed))
     assert len(found) == len(plan(name))
     assert tables(name, "quick", performed["out"], sets=2)
-    for each, record in found:
-        assert min(row["mean"] for row in record["rows"]) > 15, f"{each.name} has learned nothing"
+    (first, record), *_ = found
+    assert first.row == "datadam"
+    assert min(row["mean"] for row in record["rows"]) > 70  # of other rows some are meant to fail
 
 
 @pytest.mark.slow
