@@ -329,6 +329,8 @@ def test_a_difference_is_clear_if_its_interval_leaves_out_zero():
 
 def test_what_was_not_measured_has_no_cost():
     assert cost("table6", "paper") == "not measured yet"
+    assert cost("figure7", "quick").endswith(" minutes, memory not known")
+    assert cost("table6", "quick").endswith(" GB")
 
 
 def test_every_recorded_result_belongs_to_an_experiment():

@@ -116,8 +116,8 @@ def cost(name: str, scale: str) -> str:
     if not records:
         return "not measured yet"
     minutes = sum(sum(record["seconds"].values()) for record in records) / 60
-    peaks = [record["cost"]["peak bytes"] or 0 for record in records if "cost" in record]
-    return f"{len(records)} recorded: {minutes:.0f} minutes, {max(peaks, default=0) / 1e9:.1f} GB"
+    peak = max((record["cost"]["peak bytes"] or 0 for record in records if "cost" in record), default=0)
+    return f"{len(records)} recorded: {minutes:.0f} minutes, " + (f"{peak / 1e9:.1f} GB" if peak else "memory not known")
 
 
 # ---- as text
