@@ -117,7 +117,8 @@ def cost(name: str, scale: str) -> str:
         return "not measured yet"
     minutes = sum(sum(record["seconds"].values()) for record in records) / 60
     peak = max((record["cost"]["peak bytes"] or 0 for record in records if "cost" in record), default=0)
-    return f"{len(records)} recorded: {minutes:.0f} minutes, " + (f"{peak / 1e9:.1f} GB" if peak else "memory not known")
+    memory = f"{peak / 1e9:.1f} GB" if peak else "memory not known"
+    return f"{len(records)} recorded: {minutes:.0f} minutes, {memory}"
 
 
 # ---- as text
