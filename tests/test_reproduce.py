@@ -71,7 +71,7 @@ def test_what_a_row_changes_outdoes_the_scale():
     assert changes["lam10"] == changes["datadam"] | {"lam": 10.0}
 
 
-def test_a_shorter_run_of_the_same_networks():
+def test_other_networks_are_protocols_of_their_own():
     names = [each.name for each in plan("atom-networks", "quick")]
     assert names == [f"digits-ipc1-{row}-small-networks" for row in ("datadam", "atom", "dm")]
     protocols = plan("atom-networks", "quick")[0].run.protocols
@@ -176,6 +176,14 @@ def test_classes_that_arrive_one_after_the_other(tiny, threads, tmp_path):
     again = {each.row: record for each, record in reproduce.reproduce("figure7", **places | {"work": tmp_path / "new"})}
     assert again["datadam"]["by_step"] == before["by_step"]
     assert printed("figure7", "datadam", "cifar100", 20, steps=10)["mean"] == 39.7
+
+
+def test_class_orders_measured_under_another_protocol_are_measured_again(tiny, threads, tmp_path, monkeypatch):
+    first = next(reproduce.reproduce("figure7", out=tmp_path / "first", work=tmp_path / "work"))[1]
+    longer = {name: replace(each, epochs=8, lr=0.1) for name, each in scales.SCALES["quick"].protocols.items()}
+    monkeypatch.setitem(scales.SCALES, "quick", replace(scales.SCALES["quick"], protocols=longer))
+    second = next(reproduce.reproduce("figure7", out=tmp_path / "second", work=tmp_path / "work"))[1]
+    assert second["by_step"] != first["by_step"]
 
 
 def test_what_is_done_is_not_done_again(table6, spied, tmp_path):

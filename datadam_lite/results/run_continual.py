@@ -10,6 +10,7 @@ from datadam_lite.applications.continual import accuracies, arrivals, memory, on
 from datadam_lite.coresets import CORESETS
 from datadam_lite.data import ImageSet
 from datadam_lite.files import replacing
+from datadam_lite.protocol import Protocol
 from datadam_lite.report import Report
 from datadam_lite.results.run import Run, provenance, row
 from datadam_lite.synthetic import SyntheticSet
@@ -36,19 +37,20 @@ def perform_continual(run: Run, name: str, train: ImageSet, test: ImageSet, work
 def one_order(run: Run, train: ImageSet, test: ImageSet, seed: int, work: Path) -> dict:
     """Return the accuracies of one class order, protocol by protocol, step by step, network by network.
 
-    What is in a file in `work` is read there.
+    What is in a file in `work`, measured under the same protocols, is read there.
     """
+    protocols = [asdict(protocol) for protocol in run.protocols]
     stem = f"{train.name}-{run.method}-{run.fingerprint(train)}-{run.networks}-order{seed}"
     kept = work / f"{stem}.json"
-    if kept.exists():
-        return json.loads(kept.read_text(encoding="utf-8"))
+    if kept.exists() and (found := json.loads(kept.read_text(encoding="utf-8")))["protocols"] == protocols:
+        return found
     started = time.time()
     parts = [
         _memory(run, only(train, classes), seed, work / f"{stem}-{step}.checkpoint")
         for step, classes in enumerate(arrivals(train.classes, run.steps, seed))
     ]
     found = {"accuracies": [_accuracies(run, parts, test, seed, protocol) for protocol in run.protocols]}
-    found |= {"seconds": time.time() - started, "protocols": [asdict(protocol) for protocol in run.protocols]}
+    found |= {"seconds": time.time() - started, "protocols": protocols}
     with replacing(kept) as temporary:
         temporary.write_text(json.dumps(found), encoding="utf-8")
     return found
@@ -62,6 +64,8 @@ def _memory(run: Run, images: ImageSet, seed: int, checkpoint: Path) -> Syntheti
     )  # fmt: skip
 
 
-def _accuracies(run: Run, parts: Sequence[SyntheticSet], test: ImageSet, seed: int, protocol) -> list[list[float]]:
+def _accuracies(
+    run: Run, parts: Sequence[SyntheticSet], test: ImageSet, seed: int, protocol: Protocol
+) -> list[list[float]]:
     reports = accuracies(parts, test, networks=run.networks, protocol=protocol, seed=seed)
     return [report.models for report in reports]
