@@ -28,8 +28,8 @@ class Experiment:
     """A table or figure.
 
     source: where it stands; asks: what it should tell; claim: what is printed there, as far as we know it;
-    rows: names of variants, the first of which the others are compared with, set by set; shows: accuracy, cost or
-    pictures.
+    rows: names of variants, the first of which the others are compared with, set by set; shows: accuracy, cost,
+    pictures, or the ranks of networks in an architecture search.
     By scale: data: names of data sets; ipcs: images per class; trial: how sets are evaluated, a name of TRIALS;
     but: rows, where they are others; steps: in how many the classes arrive (None: all are there at once).
     """
@@ -110,6 +110,9 @@ VARIANTS = {
     "by-vgg11": _datadam("by VGG-11", network="vgg11", norm="batch"),
     "by-resnet18": _datadam("by ResNet-18", network="resnet18", norm="batch"),
     "by-two-blocks": _datadam("by a ConvNet of 2 blocks", depth=2),
+    # In an architecture search: all images to train on, for as long as it takes or for a few steps
+    "whole": Variant("all images", "whole"),
+    "early": Variant("all images, stopped early", "early"),
     # Stopped early
     **{
         f"{method}-{share}": Variant(f"{says}, {share:.0%} of the iterations", method, longer=share)
@@ -175,6 +178,12 @@ EXPERIMENTS = {
         "DataDAM, Table 6", "Which layers?",
         "Attention of one block alone is worse than of all.",
         ("datadam", "block1", "block2"),
+    ),
+    "table8": Experiment(
+        "DataDAM, Table 8", "Do small sets tell which of many networks is best?",
+        "They order 720 networks nearly as training on all images does, DataDAM's best of all.",
+        ("datadam", "random", "dm", "early", "whole"), ipcs={"quick": (10,), "cpu": (10,), "paper": (50,)},
+        shows="ranks",
     ),
     "figure1b": Experiment(
         "DataDAM, Figure 1b", "How does accuracy grow with the number of images?",

@@ -1,7 +1,7 @@
 """Experiments of the papers, performed: which runs make one up, which of them are done, and what came of them."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from datadam_lite.results import stale_files
 from datadam_lite.results.experiments import EXPERIMENTS, TRIALS, VARIANTS
 from datadam_lite.results.run import Run, perform, write
 from datadam_lite.results.run_continual import perform_continual
+from datadam_lite.results.run_search import perform_search
 from datadam_lite.results.scales import SCALES, Scale
+from datadam_lite.results.searches import ON_ALL
 
 # Photographs that are loaded at another size than their own.
 SIZES = {"imagenette64": ("imagenette", 64)}
@@ -72,13 +74,17 @@ def plan(name: str, scale: str = "quick", *, sets: int | None = None) -> list[Pl
     ['digits-ipc1-datadam', 'digits-ipc1-block1', 'digits-ipc1-block2']
     """
     experiment, size = known(name, EXPERIMENTS, "experiment"), known(scale, SCALES, "scale")
-    sets = size.sets if sets is None else sets
+    search = size.search if experiment.shows == "ranks" else None
+    if sets is None:
+        sets = search.sets if search and search.sets else size.sets
     positive(sets=sets)
     trial = experiment.trial[scale]
     protocols = tuple(_protocol(size.protocols, *each) for each in TRIALS[trial].items())
     options = {"sets": sets, "networks": size.networks, "protocols": protocols, "scale": scale}
     options |= {"settings": size.settings, "initial": False, "pictures": trial == "fixed"}
-    ending = "" if trial == "fixed" else f"-{trial.replace(' ', '-')}"
+    if search:
+        options |= {"search": search, "protocols": (search.training,), "networks": 1, "pictures": False}
+    ending = "-search" if search else "" if trial == "fixed" else f"-{trial.replace(' ', '-')}"
     return [
         Planned(
             f"{data}-ipc{ipc}-{row}{ending}" + f"-{steps}-steps" * bool(steps), row, data,
@@ -100,6 +106,8 @@ def _protocol(protocols: Mapping[str, Protocol], name: str, changes: Mapping) ->
 
 def _run(row: str, ipc: int, size: Scale, options: Mapping) -> Run:
     variant = VARIANTS[row]
+    if variant.method in ON_ALL:
+        return Run(variant.method, ipc, **options)
     if variant.method in CORESETS:
         width = {key: value for key, value in size.changes.items() if key == "width" and variant.method != "random"}
         return Run(variant.method, ipc, changes=width, **options)
@@ -166,9 +174,15 @@ def _perform(planned: Planned, train: ImageSet, test: ImageSet, *, out: Path, wo
     work.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(work / f"{planned.run.scale}-{planned.name}.lock", timeout=0):
-            performed = perform if planned.run.steps is None else perform_continual
-            record, pictures = performed(planned.run, planned.name, train, test, work)
+            record, pictures = _performer(planned.run)(planned.run, planned.name, train, test, work)
             write(record, pictures, out / planned.run.scale)
             return record
     except Timeout:
         return None
+
+
+def _performer(run: Run) -> Callable:
+    """What performs a run: it returns a record, and pictures."""
+    if run.search:
+        return perform_search
+    return perform if run.steps is None else perform_continual

@@ -25,6 +25,7 @@ from datadam_lite.protocol import PROTOCOLS, Protocol
 from datadam_lite.provenance import code_of_files, code_sha256, hardware, versions
 from datadam_lite.recipes import recipe
 from datadam_lite.report import Report
+from datadam_lite.results.searches import Search
 from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet
 
@@ -53,11 +54,13 @@ class Run:
     initial: bool = True  # whether to evaluate the images it began with; False if another run has evaluated them
     pictures: bool = True  # whether to keep pictures; False where the photographs it began with still show at the end
     steps: int | None = None  # in which the classes arrive, for class-incremental learning
+    search: Search | None = None  # among which networks, for an architecture search
 
     def describe(self) -> dict:
         """What decides the numbers, as plain values."""
         decisive = ["method", "ipc", "sets", "networks", "scale", "changes", "initial"] + ["steps"] * bool(self.steps)
         plain = {name: getattr(self, name) for name in decisive} | {"protocols": [asdict(p) for p in self.protocols]}
+        plain |= {"search": asdict(self.search)} if self.search else {}
         return json.loads(json.dumps(plain, default=dict))
 
     def fingerprint(self, train: ImageSet) -> str:

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from datadam_lite.applications.search import SPACE
 from datadam_lite.profiles import PROFILES
 from datadam_lite.protocol import PROTOCOLS, Protocol
+from datadam_lite.results.searches import Search
 from datadam_lite.settings import Settings
 
 
@@ -13,13 +15,15 @@ class Scale:
     """How many sets and networks a row rests on, how it is evaluated, and what is cut of its recipe.
 
     protocols: the one that stands for the fixed protocol, and the one that stands for that of the released code;
-    share: of a recipe's own iterations; changes: recipe fields of every distillation.
+    search: how large an architecture search is; share: of a recipe's own iterations; changes: recipe fields of every
+    distillation.
     """
 
     says: str
     sets: int
     networks: int
     protocols: Mapping[str, Protocol]
+    search: Search
     share: float = 1.0
     changes: Mapping = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
@@ -37,15 +41,30 @@ _SHORT = {
         epochs=540, drop_after=270, lr=_QUICK.protocol.lr, width=_QUICK.protocol.width,
     ),
 }  # fmt: skip
+_SEARCHES = {
+    # Digits are halved to nothing by a fourth pooling; wider networks would take hours
+    "quick": Search(
+        SPACE | {"depth": (1, 2, 3), "width": (8, 16)}, Protocol("search, digits", batch=128, lr=0.05), held=30,
+        epochs={"small": 40, "early": 5, "whole": 30}, sets=3,
+    ),
+    "cpu": Search(
+        SPACE | {"depth": (2, 3), "width": (32,), "activation": ("relu",)}, Protocol("search"), held=500,
+        epochs={"small": 200, "early": 1, "whole": 10},
+    ),
+    "paper": Search(SPACE, Protocol("search"), held=500, epochs={"small": 200, "early": 2, "whole": 200}, sets=1),
+}  # fmt: skip
 
 SCALES = {
     "quick": Scale(
-        "scikit-learn's digits, narrow networks: minutes on a laptop", 10, 1, _SHORT,
+        "scikit-learn's digits, narrow networks: minutes on a laptop", 10, 1, _SHORT, _SEARCHES["quick"],
         share=1 / 40, changes={"width": 32, "real_batch": 32}, threads=_QUICK.threads,
     ),
     "cpu": Scale(
         "photographs, a quarter of the iterations: hours on a processor, minutes on a GPU", 3, 3, _FULL,
-        share=1 / 4, changes={"real_batch": 64}, settings=_FAST,
+        _SEARCHES["cpu"], share=1 / 4, changes={"real_batch": 64}, settings=_FAST,
     ),
-    "paper": Scale("the papers' data sets, iterations, sets and networks: for a GPU", 5, 20, _FULL, settings=_FAST),
+    "paper": Scale(
+        "the papers' data sets, iterations, sets and networks: for a GPU", 5, 20, _FULL, _SEARCHES["paper"],
+        settings=_FAST,
+    ),
 }  # fmt: skip
