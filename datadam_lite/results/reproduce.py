@@ -15,9 +15,10 @@ from datadam_lite.errors import DataDamError, known, positive
 from datadam_lite.protocol import Protocol
 from datadam_lite.recipes import recipe
 from datadam_lite.results import stale_files
-from datadam_lite.results.experiments import EXPERIMENTS, TRIALS, VARIANTS
+from datadam_lite.results.experiments import EXPERIMENTS, TRIALS, VARIANTS, Experiment
 from datadam_lite.results.run import Run, perform, write
 from datadam_lite.results.run_continual import perform_continual
+from datadam_lite.results.run_features import perform_features
 from datadam_lite.results.run_search import perform_search
 from datadam_lite.results.scales import SCALES, Scale
 from datadam_lite.results.searches import ON_ALL
@@ -84,7 +85,9 @@ def plan(name: str, scale: str = "quick", *, sets: int | None = None) -> list[Pl
     options |= {"settings": size.settings, "initial": False, "pictures": trial == "fixed"}
     if search:
         options |= {"search": search, "protocols": (search.training,), "networks": 1, "pictures": False}
-    ending = "-search" if search else "" if trial == "fixed" else f"-{trial.replace(' ', '-')}"
+    if experiment.shows == "features":
+        options |= {"features": True, "protocols": (size.features,), "networks": 1, "pictures": False}
+    ending = _ending(experiment, trial)
     return [
         Planned(
             f"{data}-ipc{ipc}-{row}{ending}" + f"-{steps}-steps" * bool(steps), row, data,
@@ -95,6 +98,12 @@ def plan(name: str, scale: str = "quick", *, sets: int | None = None) -> list[Pl
         for ipc in experiment.ipcs[scale]
         for row in experiment.rows_at(scale)
     ]  # fmt: skip
+
+
+def _ending(experiment: Experiment, trial: str) -> str:
+    """What the names of an experiment's files end in, where a run is not the usual one."""
+    endings = {"ranks": "-search", "features": "-features"}
+    return endings.get(experiment.shows, "" if trial == "fixed" else f"-{trial.replace(' ', '-')}")
 
 
 def _protocol(protocols: Mapping[str, Protocol], name: str, changes: Mapping) -> Protocol:
@@ -113,7 +122,8 @@ def _run(row: str, ipc: int, size: Scale, options: Mapping) -> Run:
         return Run(variant.method, ipc, changes=width, **options)
     options = {**options, "pictures": options["pictures"] and variant.pictures}
     iterations = round(recipe(variant.method).iterations * size.share * variant.longer)
-    return Run(variant.method, ipc, changes={**size.changes, "iterations": iterations, **variant.changes}, **options)
+    changes = {**size.changes, "iterations": iterations, **variant.changes}
+    return Run(variant.method, ipc, changes=changes, trained=variant.trained, **options)
 
 
 # ---- performing
@@ -185,4 +195,6 @@ def _performer(run: Run) -> Callable:
     """What performs a run: it returns a record, and pictures."""
     if run.search:
         return perform_search
+    if run.features:
+        return perform_features
     return perform if run.steps is None else perform_continual

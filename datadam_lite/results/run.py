@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from datadam_lite.report import Report
 from datadam_lite.results.searches import Search
 from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet
+from datadam_lite.trained import FromTrained, trained_networks
 
 # Iterations at which pictures are kept. Earlier ones only of what began as noise: the photographs that the others
 # began with, which are not ours to publish, can be made out for some hundred iterations.
@@ -55,10 +57,13 @@ class Run:
     pictures: bool = True  # whether to keep pictures; False where the photographs it began with still show at the end
     steps: int | None = None  # in which the classes arrive, for class-incremental learning
     search: Search | None = None  # among which networks, for an architecture search
+    trained: tuple[float, float] | None = None  # the accuracy, in percent, of the networks that images are compared in
+    features: bool = False  # whether sets are looked at in a network's features, and none is trained on them
 
     def describe(self) -> dict:
         """What decides the numbers, as plain values."""
-        decisive = ["method", "ipc", "sets", "networks", "scale", "changes", "initial"] + ["steps"] * bool(self.steps)
+        decisive = ["method", "ipc", "sets", "networks", "scale", "changes", "initial"]
+        decisive += [name for name in ("steps", "trained", "features") if getattr(self, name)]
         plain = {name: getattr(self, name) for name in decisive} | {"protocols": [asdict(p) for p in self.protocols]}
         plain |= {"search": asdict(self.search)} if self.search else {}
         return json.loads(json.dumps(plain, default=dict))
@@ -66,7 +71,7 @@ class Run:
     def fingerprint(self, train: ImageSet) -> str:
         """Tells the sets of this run from those of others: other code, data, method or options."""
         decisive = (self.method, self.ipc, dict(self.changes), self.settings.numerics(), train.sha256, code_sha256())
-        decisive += () if self.steps is None else (self.steps,)
+        decisive += tuple(value for value in (self.steps, self.trained) if value)
         return sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -88,17 +93,29 @@ def make(run: Run, train: ImageSet, work: Path) -> Made:
         rows_of = [select(run.method, train, run.ipc, seed, **run.changes) for seed in range(run.sets)]
         chosen = [SyntheticSet.from_real(train, rows, preprocess) for rows in rows_of]
         return Made(chosen, time.time() - started)
-    made = Made([])
+    made, begin = Made([]), beginner(run, train)
     for seed in range(run.sets):
+        stem = work / f"{train.name}-{run.method}-{run.fingerprint(train)}-{seed}"
         with peak_since(run.settings.torch_device()) as peak:
-            distil(run, train, seed, work / f"{train.name}-{run.method}-{run.fingerprint(train)}-{seed}", made, peak)
+            distil(run, partial(begin, seed=seed), stem, made, peak)
     return made
 
 
-def distil(run: Run, train: ImageSet, seed: int, stem: Path, made: Made, peak: Callable[[], int | None]) -> None:
+def beginner(run: Run, train: ImageSet) -> Callable[..., Distiller]:
+    """Return what begins a distillation of a run; it takes the seed. All sets share the trained networks, if any."""
+    chosen, options = recipe(run.method, **run.changes), {"settings": run.settings}
+    if run.trained is None:
+        return partial(Distiller, train, run.ipc, chosen, **options)
+    networks = trained_networks(train, chosen, run.trained, **options)
+    return partial(FromTrained, train, run.ipc, chosen, networks, **options)
+
+
+def distil(
+    run: Run, begin: Callable[[], Distiller], stem: Path, made: Made, peak: Callable[[], int | None]
+) -> None:  # fmt: skip
     """Distil one set, from its checkpoint if there is one, and add it, and what it cost, to what was made."""
     started = time.time()
-    distiller = Distiller(train, run.ipc, recipe(run.method, **run.changes), seed=seed, settings=run.settings)
+    distiller = begin()
     checkpoint, beside = (stem.with_name(f"{stem.name}.{ending}") for ending in ("checkpoint", "stages"))
     stages = FROM_NOISE if distiller.recipe.init == "noise" else STAGES
     kept = {"pictures": {}, "seconds": 0.0, "steps": [], "peak": 0}

@@ -15,8 +15,8 @@ class Scale:
     """How many sets and networks a row rests on, how it is evaluated, and what is cut of its recipe.
 
     protocols: the one that stands for the fixed protocol, and the one that stands for that of the released code;
-    search: how large an architecture search is; share: of a recipe's own iterations; changes: recipe fields of every
-    distillation.
+    search: how large an architecture search is; features: how the network is trained on all images in whose features
+    sets are looked at; share: of a recipe's own iterations; changes: recipe fields of every distillation.
     """
 
     says: str
@@ -24,6 +24,7 @@ class Scale:
     networks: int
     protocols: Mapping[str, Protocol]
     search: Search
+    features: Protocol
     share: float = 1.0
     changes: Mapping = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
@@ -53,18 +54,20 @@ _SEARCHES = {
     ),
     "paper": Search(SPACE, Protocol("search"), held=500, epochs={"small": 200, "early": 2, "whole": 200}, sets=1),
 }  # fmt: skip
+_RESNET = Protocol("features, ResNet-18", epochs=30, batch=128, network="resnet18")
+_SMALL = Protocol("features, ConvNet", epochs=30, batch=128, lr=0.05, width=32)  # 8 pixels are too few for ResNet-18
 
 SCALES = {
     "quick": Scale(
-        "scikit-learn's digits, narrow networks: minutes on a laptop", 10, 1, _SHORT, _SEARCHES["quick"],
+        "scikit-learn's digits, narrow networks: minutes on a laptop", 10, 1, _SHORT, _SEARCHES["quick"], _SMALL,
         share=1 / 40, changes={"width": 32, "real_batch": 32}, threads=_QUICK.threads,
     ),
     "cpu": Scale(
         "photographs, a quarter of the iterations: hours on a processor, minutes on a GPU", 3, 3, _FULL,
-        _SEARCHES["cpu"], share=1 / 4, changes={"real_batch": 64}, settings=_FAST,
+        _SEARCHES["cpu"], replace(_RESNET, epochs=3), share=1 / 4, changes={"real_batch": 64}, settings=_FAST,
     ),
     "paper": Scale(
-        "the papers' data sets, iterations, sets and networks: for a GPU", 5, 20, _FULL, _SEARCHES["paper"],
+        "the papers' data sets, iterations, sets and networks: for a GPU", 5, 20, _FULL, _SEARCHES["paper"], _RESNET,
         settings=_FAST,
     ),
 }  # fmt: skip
