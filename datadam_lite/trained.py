@@ -76,7 +76,7 @@ class FromTrained(Distiller):
 
 
 def trained_networks(
-    train: ImageSet, recipe: Recipe, between: tuple[float, float], n: int = 20, *,
+    train: ImageSet, recipe: Recipe, between: tuple[int, int], n: int = 20, *,
     seed: int = 0, settings: Settings | None = None,
 ) -> list[State]:  # fmt: skip
     """Train networks of a recipe; return the weights of n, each when its accuracy first lay in an interval.
@@ -121,7 +121,7 @@ def trained_networks(
 
 
 def _train_to(
-    network: nn.Module, low: float, stream: torch.Generator,
+    network: nn.Module, low: int, stream: torch.Generator,
     train: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor],
 ) -> float:  # fmt: skip
     """Train a network until it is right on `low` percent of the held-out images or AT_MOST steps are done; how many."""

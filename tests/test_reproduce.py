@@ -3,6 +3,7 @@
 import json
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -11,14 +12,17 @@ import torch
 from filelock import FileLock
 from samples import contents, image_folder
 
-from datadam_lite import CORESETS, DATASETS, DataDamError, recipe, results
+from datadam_lite import CORESETS, DATASETS, DataDamError, load, recipe, results
+from datadam_lite.applications.search import agreement, best
 from datadam_lite.protocol import Protocol
 from datadam_lite.report import Report
-from datadam_lite.results import comparison, reproduce, scales
-from datadam_lite.results.comparison import clear, compare, cost, describe, pictures, printed, tables
+from datadam_lite.results import comparison, reproduce, run, run_search, scales
+from datadam_lite.results.comparison import clear, compare, cost, describe, pictures, printed, ranks, tables
 from datadam_lite.results.experiments import EXPERIMENTS, TRIALS, VARIANTS
 from datadam_lite.results.reproduce import plan
 from datadam_lite.results.scales import SCALES
+from datadam_lite.results.searches import ON_ALL, Search
+from datadam_lite.trained import trained_networks
 
 ALL = [(name, scale) for name in EXPERIMENTS for scale in SCALES]
 
@@ -33,7 +37,7 @@ def test_an_experiment_can_be_performed_at_every_scale(name, scale):
     assert len({each.name for each in planned}) == len(planned)
     for each in planned:
         assert each.data in DATASETS or reproduce.SIZES[each.data][0] in DATASETS
-        if each.run.method not in CORESETS:
+        if each.run.method not in {*CORESETS, *ON_ALL}:
             recipe(each.run.method, **each.run.changes)  # refuses what does not exist
     assert len(set(EXPERIMENTS[name].rows_at(scale))) == len(EXPERIMENTS[name].rows_at(scale)) >= 3
 
@@ -91,7 +95,7 @@ def test_what_is_printed_belongs_to_a_row_of_an_experiment():
     own = json.loads((results.FOLDER / "published-experiments.json").read_text(encoding="utf-8"))
     for entry in own:
         places = {(each.row, each.data, each.run.ipc) for each in plan(entry["experiment"], "paper")}
-        assert (entry["row"], entry["dataset"], entry["ipc"]) in places
+        assert entry["row"] in ("DSA", "CAFE") or (entry["row"], entry["dataset"], entry["ipc"]) in places
         assert entry["source"]
     found = printed("table1", "datadam", "tinyimagenet", 50)
     assert (found["mean"], found["std"]) == (28.7, 0.3)
@@ -105,9 +109,13 @@ def test_what_is_printed_belongs_to_a_row_of_an_experiment():
 def tiny(monkeypatch):
     """All scales take a second on the digits."""
     short = {name: Protocol(name, epochs=1, width=4) for name in ("fixed", "datadam_code")}
+    epochs = {"small": 2, "early": 1, "whole": 1}
+    grid = {"depth": (1, 2), "norm": ("batch", "instance", "none"), "pooling": ("avg", "max")}
     small = replace(
-        SCALES["quick"], sets=2, networks=2, protocols=short, share=1 / 2000, changes={"width": 4, "real_batch": 4}
-    )
+        SCALES["quick"], sets=2, networks=2, protocols=short, share=1 / 2000, changes={"width": 4, "real_batch": 4},
+        search=Search(grid, Protocol("search", width=4, lr=0.05), held=5, epochs=epochs, sets=2),
+        features=Protocol("features", epochs=1, width=4),
+    )  # fmt: skip
     monkeypatch.setitem(scales.SCALES, "quick", small)
 
 
@@ -184,6 +192,82 @@ def test_class_orders_measured_under_another_protocol_are_measured_again(tiny, t
     monkeypatch.setitem(scales.SCALES, "quick", replace(scales.SCALES["quick"], protocols=longer))
     second = next(reproduce.reproduce("figure7", out=tmp_path / "second", work=tmp_path / "work"))[1]
     assert second["by_step"] != first["by_step"]
+
+
+def test_an_architecture_search(tiny, threads, tmp_path):
+    places = {"out": tmp_path / "out", "work": tmp_path / "work"}
+    found = {each.row: record for each, record in reproduce.reproduce("table8", **places)}
+    assert list(found) == ["datadam", "random", "dm", "early", "whole"]
+    for record in found.values():
+        assert [len(ratings) for ratings in record["rows"][0]["accuracies"]] == [12, 12]  # sets x networks of the grid
+        assert set(record["seconds"]) == {"to make", "to rate"}
+    ranked = {each["row"]: each for each in ranks("table8", "quick", tmp_path / "out")}
+    (truth,) = {tuple(map(fmean, zip(*found["whole"]["rows"][0]["accuracies"], strict=True)))}
+    ratings = found["random"]["rows"][0]["accuracies"]
+    assert ranked["random"]["agreement"].models == [agreement(each, truth) for each in ratings]
+    assert ranked["random"]["top"].models == [agreement(each, truth, 0.2) for each in ratings]
+    assert ranked["random"]["best"].models == [truth[best(each)[0]] for each in ratings]
+    one, other = found["whole"]["rows"][0]["accuracies"]
+    assert ranked["whole"]["agreement"].models == [agreement(one, other), agreement(other, one)]
+    ((title, table),) = tables("table8", "quick", tmp_path / "out").items()
+    assert title == "digits, 10 per class, scale quick, protocol: search"
+    assert table.count("\n") == 6
+    assert printed("table8", "datadam", "cifar10", 50)["spearman"] == 0.72
+
+
+def test_a_search_that_is_killed_goes_on(tiny, threads, tmp_path, monkeypatch):
+    original, rated = run_search.rate, []
+
+    def dies(tried, *rest, **options):
+        if len(rated) == 1:
+            raise KeyboardInterrupt
+        rated.append(len(tried))
+        return original(tried, *rest, **options)
+
+    monkeypatch.setattr(run_search, "rate", dies)
+    with pytest.raises(KeyboardInterrupt):
+        next(reproduce.reproduce("table8", out=tmp_path / "out", work=tmp_path / "work"))
+    monkeypatch.setattr(run_search, "rate", lambda tried, *a, **o: rated.append(len(tried)) or original(tried, *a, **o))
+    (_, record) = next(reproduce.reproduce("table8", out=tmp_path / "out", work=tmp_path / "work"))
+    assert rated == [10, 2, 10, 2]  # the first ten are not rated again
+    (_, again) = next(reproduce.reproduce("table8", out=tmp_path / "new", work=tmp_path / "other"))
+    assert again["rows"] == record["rows"]
+
+
+def test_a_search_without_the_truth_has_no_ranks(tiny, threads, tmp_path):
+    next(reproduce.reproduce("table8", out=tmp_path / "out", work=tmp_path / "work"))
+    assert ranks("table8", "quick", tmp_path / "out") == []
+    assert tables("table8", "quick", tmp_path / "out") == {}
+
+
+def test_sets_among_real_images(tiny, threads, tmp_path):
+    found = {each.row: (each, r) for each, r in reproduce.reproduce("figure5", out=tmp_path / "o", work=tmp_path / "w")}
+    assert list(found) == ["datadam", "random", "dm"]
+    for each, record in found.values():
+        assert each.name == f"digits-ipc10-{each.row}-features"
+        points = record["plane"]
+        assert len(points["real"]) == len(points["labels"]) == 480  # 48 of the rarest test digit
+        assert len(points["set"]) == len(points["set labels"]) == 100
+        assert all(0 <= right <= 100 for (right,) in record["rows"][0]["accuracies"])
+    assert len({tuple(record["plane"]["labels"]) for _, record in found.values()}) == 1
+    assert tables("figure5", "quick", tmp_path / "o")
+
+
+def test_in_a_network_that_knows_the_classes_random_images_lie_among_their_own(tiny, threads, tmp_path, monkeypatch):
+    learned = Protocol("features", epochs=20, batch=64, lr=0.05, width=8)
+    monkeypatch.setitem(scales.SCALES, "quick", replace(scales.SCALES["quick"], features=learned))
+    *_, (_, random), _ = reproduce.reproduce("figure5", out=tmp_path / "out", work=tmp_path / "work")
+    assert random["rows"][0]["mean"] > 80
+
+
+def test_trained_networks_in_the_place_of_random_ones(tiny, threads, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "trained_networks", partial(trained_networks, n=2))
+    chosen = [each for each in plan("table7") if each.row in ("datadam", "trained20")]
+    train, test = load("digits")
+    records = [run.perform(each.run, each.name, train, test, tmp_path)[0] for each in chosen]
+    assert "trained" not in records[0]["run"]
+    assert records[1]["run"]["trained"] == [20, 40]
+    assert records[0]["losses"] != records[1]["losses"]
 
 
 def test_what_is_done_is_not_done_again(table6, spied, tmp_path):

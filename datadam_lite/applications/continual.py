@@ -6,7 +6,6 @@ et al., ICCV 2023, Figure 7): CIFAR-100 in 5 or 10 steps, 20 images per class, 3
 from seeds 0 to 4. How the images of a memory are chosen or made is the only thing in which methods differ.
 """
 
-import json
 from collections.abc import Callable, Sequence
 
 import torch
@@ -23,7 +22,6 @@ from datadam_lite.protocol import Protocol
 from datadam_lite.provenance import label
 from datadam_lite.recipes import RECIPES, Recipe
 from datadam_lite.report import Report
-from datadam_lite.results import FOLDER
 from datadam_lite.seeding import generator
 from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet
@@ -165,15 +163,6 @@ def accuracies(
         evaluate(chosen, images, networks=networks, protocol=protocol, seed=seed, settings=settings)
         for chosen, images in zip(seen, asked, strict=True)
     ]
-
-
-def published() -> list[dict]:
-    """Return the final accuracies that DataDAM's paper prints: method, steps, ipc, dataset, mean (percent) and source.
-
-    >>> [entry["mean"] for entry in published() if entry["method"] == "datadam"]
-    [39.7, 39.7]
-    """
-    return json.loads((FOLDER / "published-continual.json").read_text(encoding="utf-8"))
 
 
 def _checked(rows: Int64[Tensor, " n"], train: ImageSet, ipc: int) -> Int64[Tensor, " n"]:

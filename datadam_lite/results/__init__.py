@@ -87,6 +87,17 @@ def published_step(ipc: int) -> dict:
     return known(str(ipc), by_ipc, "number of images per class of a published step")
 
 
+def published_continual() -> list[dict]:
+    """Return the final accuracies of class-incremental learning that DataDAM's paper prints.
+
+    Each has method, steps, ipc, dataset, mean (percent) and source.
+
+    >>> [entry["mean"] for entry in published_continual() if entry["method"] == "datadam"]
+    [39.7, 39.7]
+    """
+    return json.loads((FOLDER / "published-continual.json").read_text(encoding="utf-8"))
+
+
 def row(name: str, method: str | None = None, protocol: str | None = None) -> dict:
     """Return the evaluation of a method in a record, by default the first: the method the record is named for.
 

@@ -9,9 +9,9 @@ from statistics import fmean
 from safetensors.torch import load_file
 from torch import Tensor
 
-from datadam_lite.applications import continual
+from datadam_lite.applications.search import agreement, best
 from datadam_lite.report import Report
-from datadam_lite.results import FOLDER, published_step, published_table, stale_files
+from datadam_lite.results import FOLDER, published_continual, published_step, published_table, stale_files
 from datadam_lite.results.experiments import EXPERIMENTS, VARIANTS
 from datadam_lite.results.reproduce import Planned, plan
 
@@ -25,7 +25,7 @@ def _printed() -> dict[tuple, dict]:
     own = json.loads((FOLDER / "published-experiments.json").read_text(encoding="utf-8"))
     names = {paper: name for name, paper in PAPER_NAMES.items()}
     own += [{"experiment": "table1", "row": e["method"]} | e for e in published_table()]
-    own += [{"experiment": "figure7", "row": e["method"]} | e for e in continual.published()]
+    own += [{"experiment": "figure7", "row": e["method"]} | e for e in published_continual()]
     return {
         (e["experiment"], e["row"], names.get(e["dataset"], e["dataset"]), e["ipc"], e.get("network", "convnet"),
          e.get("steps")): e
@@ -91,6 +91,46 @@ def _gain(row: dict, reference: dict) -> Report:
     return Report([[fmean(ours) - fmean(theirs)] for ours, theirs in pairs])
 
 
+def ranks(name: str, scale: str, folder: Path = FOLDER, *, sets: int | None = None) -> list[dict]:
+    """Return what is recorded of an architecture search, row by row: how well each orders the networks.
+
+    The truth is the test accuracy after training on all images, averaged over the sets (for the row "whole" itself,
+    over the other sets, so that it says what the best of orders can reach; with one set alone it is 1 by definition).
+    Each row has `says`, `published`, as `printed`; Reports over sets of `agreement`, Spearman's correlation, and of
+    `top`, the same among the best fifth; `best`, a Report of the test accuracies, after training on all images, of the
+    networks it rates best; `minutes` to rate all networks on one set; `file` and `stale`. Empty without the truth.
+
+    >>> [found["row"] for found in ranks("table8", "quick")]
+    ['datadam', 'random', 'dm', 'early', 'whole']
+    """
+    planned = [(each, each.result(folder)) for each in plan(name, scale, sets=sets)]
+    found = [(each, record) for each, record in planned if record]
+    truth = {each.data: record["rows"][0]["accuracies"] for each, record in found if each.row == "whole"}
+    return [_ranked(name, each, record, truth[each.data]) for each, record in found if each.data in truth]
+
+
+def _ranked(name: str, planned: Planned, record: dict, of_sets: Sequence[Sequence[float]]) -> dict:
+    (row,) = record["rows"]
+    truths = [_truth(of_sets, k if planned.row == "whole" else None) for k in range(len(row["accuracies"]))]
+    pairs = list(zip(row["accuracies"], truths, strict=True))
+    return {
+        "row": planned.row, "says": VARIANTS[planned.row].says, "data": planned.data, "ipc": planned.run.ipc,
+        "protocol": row["protocol"], "scale": planned.run.scale, "steps": None,
+        "published": printed(name, planned.row, planned.data, planned.run.ipc),
+        "agreement": Report([[agreement(*pair)] for pair in pairs]),
+        "top": Report([[agreement(*pair, 0.2)] for pair in pairs]),
+        "best": Report([[truth[best(ratings)[0]]] for ratings, truth in pairs]),
+        "minutes": record["seconds"]["to rate"] / 60 / len(pairs), "hardware": record["hardware"],
+        "file": f"{planned.run.scale}/{planned.name}.json", "stale": stale_files(record),
+    }  # fmt: skip
+
+
+def _truth(of_sets: Sequence[Sequence[float]], left_out: int | None) -> list[float]:
+    """The mean over sets, network by network; without one of the sets, if others are left."""
+    chosen = [each for k, each in enumerate(of_sets) if k != left_out] or of_sets
+    return [fmean(values) for values in zip(*chosen, strict=True)]
+
+
 def pictures(name: str, scale: str, folder: Path = FOLDER) -> dict[tuple[str, str, int], Tensor]:
     """Return the images that were kept of an experiment: (row in words, data set, ipc) -> uint8 [N, C, H, W].
 
@@ -146,8 +186,9 @@ def clear(gain: Report) -> bool:
 
 def tables(name: str, scale: str, folder: Path = FOLDER, *, sets: int | None = None) -> dict[str, str]:
     """Return Markdown tables of what is recorded of an experiment, by a title that says what they share."""
-    found = compare(name, scale, folder, sets=sets)
-    write = _cost if EXPERIMENTS[name].shows == "cost" else _accuracy
+    shows = EXPERIMENTS[name].shows
+    found = (ranks if shows == "ranks" else compare)(name, scale, folder, sets=sets)
+    write = {"cost": _cost, "ranks": _ranks}.get(shows, _accuracy)
     groups = {}
     for each in found:
         arriving = f" in {each['steps']} steps" if each["steps"] else ""
@@ -170,8 +211,8 @@ def _accuracy(rows: Sequence[dict]) -> str:
     return markdown(lines)
 
 
-def _interval(report: Report) -> str:
-    return "(one set)" if report.interval is None else f"± {report.interval:.1f}"
+def _interval(report: Report, digits: int = 1) -> str:
+    return "(one set)" if report.interval is None else f"± {report.interval:.{digits}f}"
 
 
 def _cost(rows: Sequence[dict]) -> str:
@@ -183,6 +224,24 @@ def _cost(rows: Sequence[dict]) -> str:
         lines.append((
             each["says"], str(theirs["seconds"]), str(theirs["megabytes"]), f"{each['cost']['seconds of a step']:.3f}",
             "not known" if peak is None else f"{peak / 1e6:.0f}", each["hardware"],
+        ))  # fmt: skip
+    return markdown(lines)
+
+
+def _ranks(rows: Sequence[dict]) -> str:
+    header = (
+        "", "published: accuracy", "Spearman", "best fifth", "ours: accuracy of the best", "Spearman", "best fifth",
+        "minutes", "sets",
+    )  # fmt: skip
+    lines = [header]
+    for each in rows:
+        theirs = each["published"] or {}
+        lines.append((
+            each["says"] + " (older code)" * bool(each["stale"]), describe(each["published"]),
+            *(NOT_AVAILABLE if theirs.get(key) is None else f"{theirs[key]:.2f}" for key in ("spearman", "top")),
+            f"{each['best'].mean:.1f} {_interval(each['best'])}",
+            *(f"{each[key].mean:.2f} {_interval(each[key], 2)}" for key in ("agreement", "top")),
+            f"{each['minutes']:.1f}", str(len(each["best"].accuracies)),
         ))  # fmt: skip
     return markdown(lines)
 

@@ -22,7 +22,7 @@ class Variant:
     changes: Mapping = field(default_factory=dict)
     longer: float = 1.0
     pictures: bool = False
-    trained: tuple[float, float] | None = None
+    trained: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Run:
     pictures: bool = True  # whether to keep pictures; False where the photographs it began with still show at the end
     steps: int | None = None  # in which the classes arrive, for class-incremental learning
     search: Search | None = None  # among which networks, for an architecture search
-    trained: tuple[float, float] | None = None  # the accuracy, in percent, of the networks that images are compared in
+    trained: tuple[int, int] | None = None  # the accuracy, in percent, of the networks that images are compared in
     features: bool = False  # whether sets are looked at in a network's features, and none is trained on them
 
     def describe(self) -> dict:
