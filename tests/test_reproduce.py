@@ -309,6 +309,20 @@ def test_a_result_of_other_options_is_not_replaced(table6, spied, tmp_path):
     assert len(spied) == 3
 
 
+def test_more_sets_go_on_from_fewer(table6, spied, tmp_path):
+    few = table6(sets=1)
+    ((_, table),) = tables("table6", "quick", tmp_path / "out").items()
+    assert table.count("| 1 x 2 |") == 3  # what is there is shown
+    more = table6()
+    assert len(spied) == 6
+    for row, record in more.items():
+        assert record["rows"][0]["accuracies"][:1] == few[row]["rows"][0]["accuracies"]
+        assert record["rows"][0]["n_sets"] == 2
+    (tmp_path / "out" / "quick" / "digits-ipc1-block2.json").write_text(json.dumps(few["block2"]))
+    *_, last = compare("table6", "quick", tmp_path / "out")
+    assert len(last["gain"].accuracies) == 1  # one pair
+
+
 def test_a_run_that_another_process_is_busy_with_is_left_to_it(table6, tmp_path):
     (tmp_path / "work").mkdir()
     with FileLock(tmp_path / "work" / "quick-digits-ipc1-block1.lock"):
@@ -388,7 +402,6 @@ def test_one_set_has_no_interval(table6, tmp_path):
     table6(sets=1)
     (table,) = tables("table6", "quick", tmp_path / "out", sets=1).values()
     assert table.count("(one set)") == 5  # three accuracies, two differences
-    assert tables("table6", "quick", tmp_path / "out") == {}  # that is another experiment
 
 
 def test_older_code_is_said(table6, tmp_path, monkeypatch):

@@ -41,23 +41,28 @@ class Planned:
         return folder / self.run.scale / f"{self.name}.json"
 
     def result(self, folder: Path) -> dict | None:
-        """Its record in a folder of results, if there is one of the same options.
+        """Its record in a folder of results, if there is one of the same options, of as many sets or fewer.
 
         Records of older code count: `stale_files` tells them.
         """
         record = self._read(folder)
-        return record if record and record["run"] == self.run.describe() else None
+        return record if record and not self._differences(record) else None
 
     def refuse_others(self, folder: Path) -> None:
-        """Raise DataDamError if the file of its name holds a run of other options, which would be lost."""
+        """Raise DataDamError if the file of its name holds a run of other options or more sets, which would be lost."""
         record = self._read(folder)
-        if record and record["run"] != (options := self.run.describe()):
-            keys = [key for key in options if options[key] != record["run"].get(key)]
-            there, here = ({key: run.get(key) for key in keys} for run in (record["run"], options))
+        if record and (keys := self._differences(record)):
+            there, here = ({key: run.get(key) for key in keys} for run in (record["run"], self.run.describe()))
             raise DataDamError(
                 f"{self.file(folder)} holds a run of other options: {there}, expected {here}. "
                 "Give another --out, or move the file away."
             )
+
+    def _differences(self, record: dict) -> list[str]:
+        """The options in which a record is not a run like this, or the first sets of one."""
+        there, here = record["run"], self.run.describe()
+        differ = [key for key in here | there if here.get(key) != there.get(key)]
+        return [key for key in differ if key != "sets" or there["sets"] > here["sets"]]
 
     def _read(self, folder: Path) -> dict | None:
         file = self.file(folder)
@@ -169,7 +174,8 @@ def reproduce(
 def done(planned: Planned, out: Path) -> dict | None:
     """The record of a run, if it need not be performed again."""
     record = planned.result(out)
-    return None if record is None or stale_files(record) else record
+    finished = record is not None and record["run"]["sets"] == planned.run.sets
+    return record if finished and not stale_files(record) else None
 
 
 def _load(name: str, paths: Mapping[str, str], root: str) -> tuple[ImageSet, ImageSet]:
