@@ -56,8 +56,8 @@ def reproduce_command(
     mine = 0
     try:
         for each, record in reproduce(name, scale, sets=sets, data=paths, root=root, out=out, work=work):
-            (row, *_), mine = record["rows"], mine + 1
-            print(f"{each.file(out)}: {row['mean']:.1f} ± {row['std']:.1f} %", flush=True)
+            mine += 1
+            print(f"{each.file(out)}: {_said(record)}", flush=True)
     except KeyboardInterrupt:
         print("stopped; the same command goes on with --resume", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -65,6 +65,14 @@ def reproduce_command(
         print(f"\n{title}\n\n{table}")
     if mine < len(planned):
         print(f"\n{len(planned) - mine} of {len(planned)} runs are left to other processes that are busy with them.")
+
+
+def _said(record: dict) -> str:
+    """What came of a run, in a few words."""
+    row = record["rows"][0]
+    if "search" in record["run"]:
+        return f"{len(row['accuracies'][0])} networks rated, {row['mean']:.1f} % right on average"
+    return f"{row['mean']:.1f} ± {row['std']:.1f} %"
 
 
 def _path(text: str) -> tuple[str, str]:

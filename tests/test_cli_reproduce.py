@@ -9,6 +9,7 @@ from datadam_lite.protocol import Protocol
 from datadam_lite.results import reproduce, scales
 from datadam_lite.results.experiments import EXPERIMENTS
 from datadam_lite.results.scales import SCALES
+from datadam_lite.results.searches import Search
 
 
 @pytest.fixture
@@ -16,7 +17,12 @@ def tiny(monkeypatch, threads):
     """The smallest scale takes a second."""
     short = {name: Protocol(name, epochs=1, width=4) for name in ("fixed", "datadam_code")}
     changes = {"width": 4, "real_batch": 4}
-    small = replace(SCALES["quick"], sets=2, networks=1, protocols=short, share=1 / 2000, changes=changes)
+    epochs = {"small": 2, "early": 1, "whole": 1}
+    grid = {"depth": (1, 2), "norm": ("batch", "instance", "none"), "pooling": ("avg", "max")}
+    small = replace(
+        SCALES["quick"], sets=2, networks=1, protocols=short, share=1 / 2000, changes=changes,
+        search=Search(grid, Protocol("search", width=4, lr=0.05), held=5, epochs=epochs, sets=2),
+    )  # fmt: skip
     monkeypatch.setitem(scales.SCALES, "quick", small)
 
 
@@ -38,6 +44,13 @@ def test_an_experiment_from_the_command_to_the_table(cli, tiny, here):
         assert json.loads((here / f"results/quick/digits-ipc1-{row}.json").read_text())["rows"]
     assert "| attention of block 2 | not available |" in done.out
     assert "left to other processes" not in done.out
+
+
+def test_an_architecture_search(cli, tiny, here):
+    done = cli("reproduce", "table8")
+    assert (done.status, done.err) == (0, "")
+    assert "results/quick/digits-ipc10-dm-search.json: 12 networks rated, " in done.out
+    assert "| all images, stopped early | not available | not available | not available | " in done.out
 
 
 def test_results_that_are_there_are_kept(cli, refused, tiny, here):
