@@ -42,6 +42,8 @@ def named(path):
     if found is None or (rest and not hasattr(found, rest[0]) and find_spec(f"datadam_lite.{first}")):
         found = importlib.import_module(f"datadam_lite.{first}")
     for name in rest:
+        if hasattr(found, "__path__") and not hasattr(found, name):  # a module that nobody has imported yet
+            importlib.import_module(f"{found.__name__}.{name}")
         fields = {field.name for field in dataclasses.fields(found)} if dataclasses.is_dataclass(found) else ()
         found = name if name in fields else getattr(found, name)
     if argument:
