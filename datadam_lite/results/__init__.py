@@ -122,12 +122,21 @@ def table(rows: dict[str, tuple]) -> str:
     return "\n".join(lines)
 
 
+def machine(record: dict) -> str:
+    """Return what a record was made on: the processor, or the GPU, and the threads that ran.
+
+    >>> machine({"hardware": "AMD EPYC, 2 threads", "numerics": {"threads": 1}})
+    'AMD EPYC, 1 thread'
+    """
+    threads = record["numerics"]["threads"]
+    return record["hardware"].split(",")[0] + (f", {threads} thread{'s' * (threads != 1)}" if threads else "")
+
+
 def source(name: str) -> str:
     """Return where the numbers of a record come from, in a few short lines."""
     record = read(name)
-    numerics, threads = record["numerics"], record["numerics"]["threads"]
+    numerics, where = record["numerics"], machine(record)
     protocols = " and ".join(protocol["name"] for protocol in record["protocols"])
-    where = record["hardware"].split(",")[0] + (f", {threads} thread{'s' * (threads != 1)}" if threads else "")
     lines = [
         f"{name}:",
         f"recorded {record['date']} on {where}; seeds {record['seeds']}, protocol {protocols},",

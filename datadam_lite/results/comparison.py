@@ -11,7 +11,7 @@ from torch import Tensor
 
 from datadam_lite.applications.search import agreement, best
 from datadam_lite.report import Report
-from datadam_lite.results import FOLDER, published_continual, published_step, published_table, stale_files
+from datadam_lite.results import FOLDER, machine, published_continual, published_step, published_table, stale_files
 from datadam_lite.results.experiments import EXPERIMENTS, VARIANTS
 from datadam_lite.results.reproduce import Planned, plan
 
@@ -80,7 +80,7 @@ def _comparison(name: str, planned: Planned, record: dict, row: dict, reference:
         "protocol": row["protocol"], "scale": planned.run.scale, "steps": planned.run.steps,
         "published": printed(name, planned.row, planned.data, planned.run.ipc, row["network"], planned.run.steps),
         "report": Report(row["accuracies"]), "gain": _gain(row, reference) if reference else None,
-        "moved": fmean(moved) if moved else None, "cost": record.get("cost"), "hardware": record["hardware"],
+        "moved": fmean(moved) if moved else None, "cost": record.get("cost"), "hardware": machine(record),
         "file": f"{planned.run.scale}/{planned.name}.json", "stale": stale_files(record),
     }  # fmt: skip
 
@@ -120,7 +120,7 @@ def _ranked(name: str, planned: Planned, record: dict, of_sets: Sequence[Sequenc
         "agreement": Report([[agreement(*pair)] for pair in pairs]),
         "top": Report([[agreement(*pair, 0.2)] for pair in pairs]),
         "best": Report([[truth[best(ratings)[0]]] for ratings, truth in pairs]),
-        "minutes": record["seconds"]["to rate"] / 60 / len(pairs), "hardware": record["hardware"],
+        "minutes": record["seconds"]["to rate"] / 60 / len(pairs), "hardware": machine(record),
         "file": f"{planned.run.scale}/{planned.name}.json", "stale": stale_files(record),
     }  # fmt: skip
 
