@@ -110,9 +110,7 @@ def beginner(run: Run, train: ImageSet) -> Callable[..., Distiller]:
     return partial(FromTrained, train, run.ipc, chosen, networks, **options)
 
 
-def distil(
-    run: Run, begin: Callable[[], Distiller], stem: Path, made: Made, peak: Callable[[], int | None]
-) -> None:  # fmt: skip
+def distil(run: Run, begin: Callable[[], Distiller], stem: Path, made: Made, peak: Callable[[], int | None]) -> None:
     """Distil one set, from its checkpoint if there is one, and add it, and what it cost, to what was made."""
     started = time.time()
     distiller = begin()

@@ -66,8 +66,9 @@ def nearest_right(
     """Return the percentage of real points whose nearest chosen point has their label.
 
     >>> points = torch.tensor([[0.0], [1.0], [5.0]])
-    >>> nearest_right(points, torch.tensor([0, 0, 1]), torch.tensor([[0.0], [2.0]]), torch.tensor([0, 1]))
-    66.66666666666667
+    >>> chosen = torch.tensor([[0.0], [1.5]])
+    >>> round(nearest_right(points, torch.tensor([0, 0, 1]), chosen, torch.tensor([0, 1])), 1)
+    66.7
     """
     nearest = chosen_labels[torch.cdist(real, chosen).argmin(1)]
     return 100 * (nearest == labels).double().mean().item()
