@@ -14,6 +14,7 @@ from samples import contents, image_folder
 
 from datadam_lite import CORESETS, DATASETS, DataDamError, load, recipe, results
 from datadam_lite.applications.search import agreement, best
+from datadam_lite.applications.trained import trained_networks
 from datadam_lite.protocol import Protocol
 from datadam_lite.report import Report
 from datadam_lite.results import comparison, reproduce, run, run_search, scales
@@ -22,7 +23,6 @@ from datadam_lite.results.experiments import EXPERIMENTS, TRIALS, VARIANTS
 from datadam_lite.results.reproduce import plan
 from datadam_lite.results.scales import SCALES
 from datadam_lite.results.searches import ON_ALL, Search
-from datadam_lite.trained import trained_networks
 
 ALL = [(name, scale) for name in EXPERIMENTS for scale in SCALES]
 

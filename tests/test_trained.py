@@ -1,15 +1,16 @@
-"""trained.py: networks that have learned something take the place of random ones, and nothing else changes."""
+"""applications/trained.py: networks that have learned something replace random ones, and nothing else changes."""
 
 import pytest
 import torch
 from samples import small
 
-from datadam_lite import DataDamError, Distiller, distill, trained
+from datadam_lite import DataDamError, Distiller, distill
+from datadam_lite.applications import trained
 from datadam_lite.applications.hold_out import hold_out
+from datadam_lite.applications.trained import FromTrained, trained_networks
 from datadam_lite.evaluate import accuracy
 from datadam_lite.networks import build
 from datadam_lite.preprocess import Preprocess
-from datadam_lite.trained import FromTrained, trained_networks
 
 OPTIONS = {"width": 8, "real_batch": 8, "iterations": 3}
 

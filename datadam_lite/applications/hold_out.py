@@ -1,5 +1,7 @@
 """Held-out images: a part of the training images to choose by, so that nothing is chosen on test images."""
 
+from dataclasses import replace
+
 import torch
 
 from datadam_lite.data import ImageSet
@@ -25,8 +27,5 @@ def hold_out(train: ImageSet, n: int, seed: int = 0) -> tuple[ImageSet, ImageSet
     rows = train.sample(n, generator(seed, "held out"))
     kept = torch.ones(len(train), dtype=torch.bool)
     kept[rows] = False
-    return _part(train, kept.nonzero().flatten()), _part(train, rows)
-
-
-def _part(data: ImageSet, rows: torch.Tensor) -> ImageSet:
-    return ImageSet(data.images[rows], data.labels[rows], data.classes, data.name, data.mirror)
+    parts = kept.nonzero().flatten(), rows
+    return tuple(replace(train, images=train.images[part], labels=train.labels[part]) for part in parts)

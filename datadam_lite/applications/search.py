@@ -7,7 +7,7 @@ What is asked is whether the order they come in is the order that training on al
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 
 import torch
@@ -77,7 +77,7 @@ def candidates(space: Mapping[str, Sequence] = SPACE, training: Protocol | None 
     for key in space:
         known(key, names, "field of a candidate")
     training = training or Protocol("search", epochs=200)
-    plain = Candidate(**{field.name: getattr(training, field.name) for field in fields(Protocol)})
+    plain = Candidate(**asdict(training))
     return [replace(plain, **dict(zip(space, values, strict=True))) for values in product(*space.values())]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
+from datadam_lite.applications.trained import FromTrained, trained_networks
 from datadam_lite.checkpoint import checkpoint_exists
 from datadam_lite.coresets import CORESETS, select
 from datadam_lite.data import ImageSet
@@ -29,7 +30,6 @@ from datadam_lite.report import Report
 from datadam_lite.results.searches import Search
 from datadam_lite.settings import Settings
 from datadam_lite.synthetic import SyntheticSet
-from datadam_lite.trained import FromTrained, trained_networks
 
 # Iterations at which pictures are kept. Earlier ones only of what began as noise: the photographs that the others
 # began with, which are not ours to publish, can be made out for some hundred iterations.
