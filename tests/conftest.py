@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import matplotlib as mpl
 import pytest
 import yaml
+from filelock import FileLock
 from regenerate import ROOT
 
 mpl.use("agg")  # before anything imports pyplot
@@ -185,9 +186,15 @@ def build(source, output):
 
 
 @pytest.fixture(scope="session")
-def book(tmp_path_factory):
-    """The pages of the book as it is."""
-    return build(ROOT, tmp_path_factory.mktemp("book"))
+def book(tmp_path_factory, testrun_uid):
+    """The pages of the book as it is; the processes of a test run share them."""
+    shared = tmp_path_factory.getbasetemp().parent / f"book-{testrun_uid}"
+    built = shared / "built"
+    with FileLock(f"{shared}.lock"):
+        if not built.exists():
+            build(ROOT, shared)
+            built.touch()
+    return shared / "_build" / "html"
 
 
 @pytest.fixture(scope="session")
