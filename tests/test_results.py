@@ -7,7 +7,7 @@ import pytest
 import torch
 from samples import contents
 
-from datadam_lite import DataDamError, Settings, results
+from datadam_lite import DataDamError, Settings, load, recipe, results
 from datadam_lite.distill import Distiller
 from datadam_lite.protocol import Protocol
 from datadam_lite.provenance import code_of_files
@@ -45,11 +45,25 @@ def test_every_record_has_the_pictures_it_should_have():
             assert all(images.dtype == torch.uint8 and images.ndim == 4 for images in shown.values())
 
 
+def test_a_record_of_an_experiment_has_its_scale_in_its_name():
+    name = "quick/digits-ipc1-datadam"
+    assert name in names("quick")
+    assert name not in names()
+    assert read(name)["scale"] == "quick"
+    assert f"{row(name)['mean']:.1f}" in table({"DataDAM": (name,)})
+    assert source(name).startswith(f"{name}:")
+    assert pictures(name)
+
+
 def test_an_unknown_record():
     with pytest.raises(DataDamError, match=r"no recorded result 'none'; the recorded ones are"):
         read("none")
     with pytest.raises(DataDamError, match=r"no recorded result 'none'"):
         pictures("none")
+    with pytest.raises(DataDamError, match=r"no recorded result 'quick/none'; .* quick/digits-ipc1-atom"):
+        read("quick/none")
+    with pytest.raises(DataDamError, match=r"no recorded result 'published'"):
+        read("published")
 
 
 @pytest.fixture
@@ -141,6 +155,16 @@ def test_a_distillation_is_recorded_with_its_start_and_its_pictures(recording):
     assert len(given["moved"]) == 2
     assert set(pictures("datadam")) == {"iteration 10", "iteration 20", "iteration 25"}  # the last one always
     assert pictures("datadam")["iteration 10"].shape == (10, 1, 8, 8)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_whitened_real_images_are_what_a_whitened_distillation_begins_with(tmp_path, seed):
+    train, _ = load("digits")
+    chosen = run.make(Run("random", sets=2, changes={"zca": True}), train, tmp_path).sets[seed]
+    begun = Distiller(train, 1, recipe("datadam", zca=True, width=4), seed=seed).synthetic()
+    assert chosen.preprocess.zca is not None
+    assert torch.equal(chosen.images, begun.images)
+    assert torch.equal(chosen.labels, begun.labels)
 
 
 def test_real_images_are_not_published(recording):

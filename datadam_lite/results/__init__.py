@@ -26,9 +26,14 @@ NOT_RUNS = (
 )  # fmt: skip
 
 
-def names() -> list[str]:
-    """Return the names of all records."""
-    return sorted(file.stem for file in FOLDER.glob("*.json") if file.stem not in NOT_RUNS)
+def names(scale: str = "") -> list[str]:
+    """Return the names of the records of the chapters' runs, or of all runs of the papers' experiments at a scale.
+
+    >>> names("quick")[0], names()[0]
+    ('quick/digits-ipc1-atom', 'cifar10-ipc1-atom')
+    """
+    stems = sorted(file.stem for file in (FOLDER / scale).glob("*.json") if scale or file.stem not in NOT_RUNS)
+    return [f"{scale}/{stem}" if scale else stem for stem in stems]
 
 
 def read(name: str) -> dict:
@@ -36,8 +41,9 @@ def read(name: str) -> dict:
 
     Raises: DataDamError if there is none of that name.
     """
-    if name not in names():
-        raise DataDamError(f"there is no recorded result {name!r}; the recorded ones are {', '.join(names())}.")
+    recorded = names(name.rpartition("/")[0])
+    if name not in recorded:
+        raise DataDamError(f"there is no recorded result {name!r}; the recorded ones are {', '.join(recorded)}.")
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 

@@ -74,6 +74,7 @@ BUCKETS = ((20, 40), (40, 60), (60, 80), (80, 100))
 VARIANTS = {
     # Real images, and the methods as their recipes are
     "random": Variant("random real images", "random"),
+    "random-zca": Variant("random real images, whitened: DataDAM's first images", "random", {"zca": True}),
     "herding": Variant("herding", "herding"),
     "k_center": Variant("k-center", "k_center"),
     "forgetting": Variant("forgetting", "forgetting"),
@@ -144,8 +145,9 @@ EXPERIMENTS = {
     "table1": Experiment(
         "DataDAM, Table 1", "How good are networks trained on small sets of each method?",
         "DataDAM is ahead of DM, and of all real images that were selected, at every size.",
-        ("datadam", "random", "herding", "k_center", "forgetting", "dm", "atom"),
+        ("datadam", "random", "random-zca", "herding", "k_center", "forgetting", "dm", "atom"),
         CIFAR10 | {"paper": ("cifar10", "cifar100", "tinyimagenet")}, THREE,
+        but={"quick": ("datadam", "random", "herding", "k_center", "forgetting", "dm", "atom")},  # not whitened
     ),
     "study-attention": Experiment(
         "a question of users of the released code", "Is spatial attention needed?",

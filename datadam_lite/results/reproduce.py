@@ -124,7 +124,7 @@ def _run(row: str, ipc: int, size: Scale, options: Mapping) -> Run:
         return Run(variant.method, ipc, **options)
     if variant.method in CORESETS:
         width = {key: value for key, value in size.changes.items() if key == "width" and variant.method != "random"}
-        return Run(variant.method, ipc, changes=width, **options)
+        return Run(variant.method, ipc, changes={**width, **variant.changes}, **options)
     options = {**options, "pictures": options["pictures"] and variant.pictures}
     iterations = round(recipe(variant.method).iterations * size.share * variant.longer)
     changes = {**size.changes, "iterations": iterations, **variant.changes}

@@ -89,8 +89,9 @@ class Made:
 def make(run: Run, train: ImageSet, work: Path) -> Made:
     """Choose or distil the sets of a run, the latter from checkpoints in `work` if there are any."""
     if run.method in CORESETS:  # no picture: real images of a data set are not ours to publish
-        preprocess, started = Preprocess.fit(train), time.time()
-        rows_of = [select(run.method, train, run.ipc, seed, **run.changes) for seed in range(run.sets)]
+        options, started = dict(run.changes), time.time()
+        preprocess = Preprocess.fit(train, zca=options.pop("zca", False))
+        rows_of = [select(run.method, train, run.ipc, seed, **options) for seed in range(run.sets)]
         chosen = [SyntheticSet.from_real(train, rows, preprocess) for rows in rows_of]
         return Made(chosen, time.time() - started)
     made, begin = Made([]), beginner(run, train)
