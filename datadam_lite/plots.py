@@ -181,7 +181,8 @@ def recorded(rows: dict[str, tuple], yours: dict[str, Report] | None = None) -> 
 
     Raises: DataDamError for a record that doesn't exist.
 
-    >>> figure = recorded({"DM": ("cifar10-ipc1-dm",), "random": ("cifar10-ipc1-random",)}, {"DM": Report([[25.0]])})
+    >>> rows = {"DM": ("cifar10-ipc1-dm",), "random": ("cpu/cifar10-ipc1-random",)}
+    >>> figure = recorded(rows, {"DM": Report([[25.0]])})
     >>> plt.close(figure)
     """
     figure, axis = plt.subplots(figsize=(6.4, 0.5 * len(rows) + 1.2))

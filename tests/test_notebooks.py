@@ -114,7 +114,7 @@ profiles.PROFILES["colab"] = dataclasses.replace(
 def photographs(tmp_path_factory):
     """An ImageFolder with the classes and shapes of CIFAR-10, and 70 images of each class."""
     folder = tmp_path_factory.mktemp("photographs") / "small-cifar10"
-    return image_folder(folder, classes=results.read("cifar10-ipc1-atom")["classes"], n=70, size=(32, 32))
+    return image_folder(folder, classes=results.read("cpu/cifar10-ipc1-datadam")["classes"], n=70, size=(32, 32))
 
 
 @chapter

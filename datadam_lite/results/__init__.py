@@ -30,7 +30,7 @@ def names(scale: str = "") -> list[str]:
     """Return the names of the records of the chapters' runs, or of all runs of the papers' experiments at a scale.
 
     >>> names("quick")[0], names()[0]
-    ('quick/digits-ipc1-atom', 'cifar10-ipc1-atom')
+    ('quick/digits-ipc1-atom', 'cifar10-ipc1-bfloat16')
     """
     stems = sorted(file.stem for file in (FOLDER / scale).glob("*.json") if scale or file.stem not in NOT_RUNS)
     return [f"{scale}/{stem}" if scale else stem for stem in stems]

@@ -82,7 +82,7 @@ VARIANTS = {
     "datadam": Variant("DataDAM", "datadam", pictures=True),
     "datadam_code": Variant("all together: DataDAM as released", "datadam_code"),
     "atom": Variant("ATOM", "atom", pictures=True),
-    "atom_channel": Variant("channel instead of spatial attention", "atom_channel"),
+    "atom_channel": Variant("channel instead of spatial attention", "atom_channel", pictures=True),
     # What is matched. λ = 1 for the embedding alone, as in DM: at 0.01 the images would hardly move
     "attention": _datadam("attention without the embedding", lam=0.0),
     "embedding": _datadam("embedding without attention, λ = 1", attention=(), lam=1.0),
