@@ -3,9 +3,9 @@
 A record is a JSON file, made by `run.py` and by nothing else. Its `rows` are evaluations with the fields dataset,
 method, recipe, ipc, protocol, scale, n_sets, n_networks, mean and std (accuracies in percent). Pictures stand in a
 safetensors file of the same name. The runs of the chapters (`record.py`) lie beside this file, those of the papers'
-tables and figures (`reproduce.py`) in a folder for each scale, which is a part of their names. What the papers print stands in published….json, with
-its source, what a step costs in growth.json, and how fast it is beside plain PyTorch in speed.json, both written by
-the programs in benchmarks/.
+tables and figures (`reproduce.py`) in a folder for each scale, which is a part of their names. What the papers print
+stands in published….json, with its source, what a step costs in growth.json, and how fast it is beside plain PyTorch
+in speed.json, both written by the programs in benchmarks/.
 """
 
 import json
