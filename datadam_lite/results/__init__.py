@@ -32,8 +32,9 @@ def names(scale: str = "") -> list[str]:
     >>> names("quick")[0], names()[0]
     ('quick/digits-ipc1-atom', 'cifar10-ipc1-bfloat16')
     """
-    stems = sorted(file.stem for file in (FOLDER / scale).glob("*.json") if scale or file.stem not in NOT_RUNS)
-    return [f"{scale}/{stem}" if scale else stem for stem in stems]
+    files = (FOLDER / scale).glob("*.json")
+    found = sorted(file.relative_to(FOLDER).with_suffix("").as_posix() for file in files)
+    return [name for name in found if name not in NOT_RUNS]
 
 
 def read(name: str) -> dict:

@@ -41,6 +41,8 @@ FROM_NOISE = (0, 10, 30, 100, 200, *STAGES)
 class Run:
     """A recipe or coreset by name, images per class, how often, and recipe fields or options of the coreset.
 
+    A coreset's own option is zca: whether its images are whitened, as a recipe's can be.
+
     >>> Run("random", sets=3, networks=2).describe()["sets"]
     3
     """
