@@ -14,11 +14,11 @@ A master is a MyST notebook with the answers in it, as a chapter's source is one
 
 - A text cell tagged `solution` says what a good answer contains. The student finds an empty one.
 
-    python book/assignments.py                                 the published ones, into notebooks/assignments/
-    python book/assignments.py --class-seed SECRET --out DIR   those of a class; its seed may also be in the
-                                                               environment, as DATADAM_CLASS_SEED
-    python book/assignments.py --out DIR --solutions           and their solutions, into DIR/solutions
-    python book/assignments.py --measure                       run the published solutions, write down how long it took
+    python book/assignments.py                                     the published ones, into notebooks/assignments/
+    python book/assignments.py --class-seed-file FILE --out DIR    those of a class; its seed may also be in the
+                                                                   environment, as DATADAM_CLASS_SEED
+    python book/assignments.py --out DIR --solutions               and their solutions, into DIR/solutions
+    python book/assignments.py --measure                           run the published solutions, and time them
 """
 
 import argparse
@@ -41,6 +41,7 @@ from datadam_lite.classroom.assignments import ASSIGNMENTS
 from datadam_lite.classroom.evidence import one_result
 from datadam_lite.classroom.rubric import RUBRIC
 from datadam_lite.classroom.variant import PUBLIC, variant
+from datadam_lite.cli_classroom import VARIABLE, read_seed
 from datadam_lite.errors import DataDamError
 from datadam_lite.provenance import hardware
 
@@ -162,16 +163,19 @@ def main():
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--class-seed", help="the secret string of a class")
+    parser.add_argument("--class-seed-file", type=Path, help="the file that holds it")
     parser.add_argument("--out", type=Path, help="folder for the notebooks of a class")
     parser.add_argument("--solutions", action="store_true", help="write the solutions, too, into OUT/solutions")
     parser.add_argument("--measure", action="store_true", help="run the published solutions and write down the times")
     options = parser.parse_args()
-    if options.out is None and (options.class_seed or options.solutions):
+    named = options.class_seed is not None or options.class_seed_file is not None
+    if options.out is None and (named or options.solutions):
         parser.error("the notebooks of a class and the solutions are not published: name a folder for them by --out")
     if options.measure:
         measure()
-    seed = options.class_seed or (options.out and os.environ.get("DATADAM_CLASS_SEED")) or PUBLIC
     try:
+        given = named or (options.out is not None and VARIABLE in os.environ)
+        seed = read_seed(options.class_seed, options.class_seed_file) if given else PUBLIC
         write(seed, options.out or PUBLISHED)
         if options.solutions:
             write(seed, options.out / "solutions", solved=True)

@@ -27,6 +27,7 @@ from datadam_lite.classroom.guard import Guarded
 from datadam_lite.classroom.rubric import points
 from datadam_lite.classroom.variant import LAWS, PUBLIC, variant
 from datadam_lite.classroom.written import when_written
+from datadam_lite.cli_classroom import read_seed
 from datadam_lite.profiles import Profile
 from datadam_lite.protocol import Protocol
 
@@ -93,7 +94,7 @@ def test_no_answer_and_no_class_seed_reaches_a_student(name, seed):
 @master
 def test_stubs_and_solutions_are_alike_outside_of_what_is_to_be_written(name, monkeypatch):
     monkeypatch.setattr(assignments, "results", lambda tasks: "{}")
-    student, solution = assemble(name), assemble(name, solved=True)
+    student, solution = assemble(name, url=""), assemble(name, url="", solved=True)  # no badge on either
     to_write = [cell for cell in student.cells if STUDENT_TAG in tags(cell)]
     assert len(to_write) == len(written(name))
     for cell, source in zip(to_write, written(name), strict=True):
@@ -300,12 +301,26 @@ def test_a_class_gets_a_folder_of_its_own(monkeypatch, tmp_path, capsys):
     assert nbformat.read(tmp_path / "again" / f"{name}.ipynb", 4) == student
 
 
+def test_the_class_is_the_one_that_is_graded_however_its_seed_was_saved(monkeypatch, tmp_path, capsys):
+    file = tmp_path / "seed"
+    file.write_bytes(f" {SEEDS[1]}\r\n".encode())
+    generate(monkeypatch, "--class-seed-file", file, "--out", tmp_path)
+    (name,) = [name for name in assignments.masters() if name.startswith("a2")]
+    assert nbformat.read(tmp_path / f"{name}.ipynb", 4) == assemble(name, read_seed(None, file))
+    monkeypatch.setenv("DATADAM_CLASS_SEED", "")  # $(cat of nothing)
+    with pytest.raises(SystemExit):
+        generate(monkeypatch, "--out", tmp_path / "empty")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--solutions",), "name a folder for them by --out"),
         (("--class-seed", SEEDS[1]), "name a folder for them by --out"),
         (("--class-seed", "short", "--out", "folder"), "12 characters at least"),
+        (("--class-seed", "", "--out", "folder"), "12 characters at least"),
+        (("--class-seed-file", "no such file", "--out", "folder"), "can't be read from no such file"),
+        (("--class-seed", SEEDS[1], "--class-seed-file", "seed", "--out", "folder"), "given twice"),
     ],
 )
 def test_what_would_publish_a_class_is_refused(monkeypatch, tmp_path, capsys, arguments, said):

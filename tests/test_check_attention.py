@@ -682,3 +682,27 @@ def test_every_sentence_is_one():
     for finding in (finding for name in FAULTS for finding in of_fault(name).findings):
         assert re.fullmatch(r"[A-Z].*[.?]|[a-z, ]+\.", finding.sentence), finding
         assert len(finding.sentence) < 420, finding
+
+
+def test_a_stub_is_told_from_what_pytorch_has_not_implemented():
+    def stub(maps, p=4):
+        raise NotImplementedError("write spatial_attention first.")
+
+    def of_integers(maps, p=4):
+        return maps.int().flatten(1).softmax(1)
+
+    assert check_attention(stub, "spatial").cause.name == "not written yet"
+    cause = check_attention(of_integers, "spatial").cause
+    assert cause is None or cause.name != "not written yet"
+
+
+def test_only_an_equation_has_to_use_its_p():
+    def fn(maps, p=4):
+        return F.normalize(maps.abs().pow(4).sum(1).flatten(1), dim=1)
+
+    def mixed(maps, p=4):
+        return torch.cat([fn(maps), 2 * maps.abs().pow(2).sum((2, 3))], 1)
+
+    assert check_attention(fn, "spatial").cause.name == "p not used"
+    cause = check_attention(mixed, "mixed").cause
+    assert cause is None or cause.name != "p not used"

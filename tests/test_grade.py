@@ -22,7 +22,7 @@ from datadam_lite.classroom.marks import Earned, Grade, marked
 from datadam_lite.classroom.marks_of_equations import of_an_equation
 from datadam_lite.classroom.marks_of_evidence import computed_again, hidden_lists, of_evidence, of_intervals
 from datadam_lite.classroom.marks_of_ideas import gains_over_the_start, of_an_idea
-from datadam_lite.classroom.marks_of_mixtures import of_a_mixture
+from datadam_lite.classroom.marks_of_mixtures import NO_BLOCKS, of_a_mixture
 from datadam_lite.classroom.marks_of_tests import of_a_test
 from datadam_lite.classroom.mistakes_of_intervals import PAIRED, SINGLE
 from datadam_lite.classroom.rubric import RUBRIC, points
@@ -92,17 +92,46 @@ def test_every_mistake_of_the_catalogue_loses_points_and_most_are_named(kind):
 
 def test_a_power_that_is_written_down_is_not_the_parameter():
     def fn(maps, p=4):
-        return attention.spatial(maps, 4)
+        return attention.spatial(maps, 4.0)
 
-    *_, hidden = scored("a0", of_an_equation(fn, "spatial", 4, SEED))
-    assert hidden < 1
+    found = list(of_an_equation(fn, "spatial", 4, SEED))
+    assert scored("a0", found)[3] < 1
+    assert {each.cause.name for each in found if each.cause} == {"p not used"}
+
+
+def test_a_function_that_fails_on_some_maps_is_graded_all_the_same(gains):
+    def fn(maps, p=4):
+        assert (maps == 0).any() or len(maps) != 3
+        return attention.spatial(maps, float(p))
+
+    assert scored("a0", of_an_equation(fn, "spatial", 4, SEED))[0] == 2
+    assert scored("a4", of_an_idea(fn, TASK))[0] == 2
+
+
+def test_without_the_parameter_p_the_last_line_says_so():
+    found = list(of_an_equation(lambda maps: attention.spatial(maps, 4.0), "spatial", 4, SEED))
+    assert found[3] == Earned(0, "It can't be called with p=2: keep the parameter p of the task.")
+    assert "Could not be tried: large p." in found[2].why
+
+
+@pytest.mark.parametrize("kind", ["spatial", "channel"])
+def test_a_constant_keeps_no_laws(kind, gains):
+    def fn(maps, p=4):
+        length = maps[0, 0].numel() if kind == "spatial" else maps.shape[1]
+        return 0 * maps.sum((1, 2, 3))[:, None] + torch.ones(len(maps), length).to(maps) / length**0.5
+
+    assert scored("a0", of_an_equation(fn, kind, 4, SEED))[2:] == [0, 0]
+    gains += [5.0, 6.0]
+    assert scored("a4", of_an_idea(fn, TASK))[2:] == [0, 0, 0]
 
 
 def test_an_unwritten_function_gets_nothing():
     def fn(maps, p=4):
         raise NotImplementedError("write this")
 
-    assert scored("a0", of_an_equation(fn, "spatial", 4, SEED)) == [0, 0, 0, 0]
+    found = list(of_an_equation(fn, "spatial", 4, SEED))
+    assert scored("a0", found) == [0, 0, 0, 0]
+    assert {each.cause.name for each in found if each.cause} == {"not written yet"}
 
 
 # ---- A2
@@ -139,12 +168,48 @@ def test_what_differs_from_the_class_s_mixture_loses_its_line(changes, lost):
     found = mixture_points(**changes)
     assert [i for i, (got, best) in enumerate(zip(found, full("a2"), strict=True)) if got < best] == [*lost, 7]
     assert [found[i] for i in [*lost, 7]] == [0] * (len(lost) + 1)
+    if lost == [6]:
+        fn = made(answers.mixed(TASK, **changes), "mixed_attention")
+        (cause,) = {each.cause.name for each in of_a_mixture(fn, TASK, SEED) if each.cause}
+        assert cause == "other weights than the task's"
 
 
 def test_a_single_attention_is_no_mixture():
     found = list(of_a_mixture(attention.spatial, TASK, SEED))
     assert scored("a2", found)[3:] == [0] * 5
-    assert "can't be told apart" in found[3].why
+    assert {each.why for each in found[3:]} == {"Not tried: other checks come first, and failed."}
+
+
+def test_a_mixture_whose_entries_are_mixed_has_no_blocks():
+    def fn(maps):
+        vectors = TASK.mixture(maps)
+        return vectors[:, torch.randperm(vectors.shape[1], generator=torch.Generator().manual_seed(0))]
+
+    found = list(of_a_mixture(fn, TASK, SEED))
+    assert {each.why for each in found[3:7]} == {NO_BLOCKS}
+
+
+@pytest.mark.parametrize("kind", ["spatial", "channel"])
+def test_half_a_mixture_without_a_gradient_loses_points(kind):
+    def fn(maps):
+        whole, cut, n = TASK.mixture(maps), TASK.mixture(maps.detach()), maps[0, 0].numel()
+        first = TASK.spatial_first == (kind == "spatial")  # which of the two is cut
+        n = n if TASK.spatial_first else maps.shape[1]
+        return torch.cat([cut[:, :n], whole[:, n:]] if first else [whole[:, :n], cut[:, n:]], 1)
+
+    lost = [got < best for got, best in zip(scored("a2", of_a_mixture(fn, TASK, SEED)), full("a2"), strict=True)]
+    assert lost == [False, True, *[False] * 6]  # the contract's gradient
+
+
+def test_two_blocks_of_one_length_together_are_named_though_they_have_weights():
+    def fn(maps):
+        where = TASK.weight * maps.abs().pow(TASK.p_spatial).sum(1).flatten(1)
+        which = (1 - TASK.weight) * maps.abs().pow(TASK.p_channel).sum((2, 3))
+        return F.normalize(torch.cat([where, which] if TASK.spatial_first else [which, where], 1), dim=1)
+
+    causes = [each.cause.name for each in of_a_mixture(fn, TASK, SEED) if each.cause]
+    assert "both blocks normalised as one" in causes
+    assert "other weights than the task's" not in causes
 
 
 # ---- A3
@@ -207,6 +272,19 @@ def test_a_test_that_does_not_tell_right_from_wrong(text, expected):
     assert points_of(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("def test_attention(attention): assert False", "the test rejects what is right"),
+        ("def test_attention(attention): raise RuntimeError('no')", "the test does not run to its end"),
+        ("def test_attention(attention): np.testing.assert_allclose(1, 1)", "the test does not run to its end"),
+    ],
+)
+def test_a_test_that_crashes_is_not_called_too_strict(text, cause):
+    found = list(of_a_test(tries(text), None, TASK, SEED))
+    assert found[7].cause.name == cause
+
+
 def test_a_test_that_is_not_written_yet():
     text = "def test_attention(attention): raise NotImplementedError('write this')"
     found = list(of_a_test(tries(text), None, TASK, SEED))[4:]
@@ -255,6 +333,9 @@ def test_a_law_that_is_broken_costs_its_line(gains):
 
 @pytest.mark.parametrize(
     ("fn", "own"), [(attention.spatial, 0), (attention.channel, 0), (TASK.mixture, 0),
+                    (lambda maps: F.pad(attention.spatial(maps, 4.0), (0, 1)), 0),
+                    (lambda maps: -3 * attention.spatial(maps, 2.0).flip(1), 0),
+                    (lambda maps: torch.cat([attention.channel(maps, 1.0)] * 2, 1) / 2**0.5, 0),
                     (lambda maps: F.normalize(maps.square().sum(1).flatten(1), dim=1, p=1), 2)],
 )  # fmt: skip
 def test_known_attentions_are_nobody_s_own(fn, own, gains):

@@ -104,6 +104,14 @@ def test_attention(attention):
     if len(attention(maps)) == 0:
         raise LookupError
 '''
+LAZY = """
+import numpy as np
+import torch
+def lazy():
+    np.testing.assert_allclose(np.polynomial.Polynomial([1, 2])(3), np.ma.sum([3, 4]))
+    torch.testing.assert_close(torch.ones(2), torch.ones(2))
+    return np.fft.fft([1.0]).real.tolist()
+"""
 CHANGING = """
 import torch
 def change():
@@ -248,6 +256,11 @@ def test_what_is_not_plain_is_said_to_be_so(box, name, told):
     with pytest.raises((Raised, TypeError), match=told):
         box.call(name)
     assert box.call("kinds")["3"][0] == 0.5
+
+
+def test_what_libraries_load_when_it_is_used_is_there_though_no_file_can_be_read():
+    with Sandbox(LAZY) as box:
+        assert box.call("lazy") == [1.0]
 
 
 def test_a_students_test_is_tried_on_functions(box):

@@ -5,17 +5,19 @@ from contextlib import suppress
 from functools import partial
 
 from datadam_lite.attention import Attention
-from datadam_lite.classroom.claim import ENTRIES, Claim
-from datadam_lite.classroom.contract import BASICS, GRADIENT, OTHERS, callable_with_the_maps_alone
+from datadam_lite.classroom.claim import ENTRIES, EQUATION, Claim
+from datadam_lite.classroom.contract import BASICS, GRADIENT, OTHERS, callable_with_the_maps_alone, close, constant
 from datadam_lite.classroom.diagnosis import likely
 from datadam_lite.classroom.findings import Feedback, Finding, attempt, in_turn
-from datadam_lite.classroom.guard import Guarded, undisturbed
+from datadam_lite.classroom.guard import Guarded, Stumble, undisturbed
 from datadam_lite.classroom.laws import ODD, blocks, laws_of, number_of_entries
 from datadam_lite.classroom.mistake import BOTH
 from datadam_lite.classroom.notes import notes
 from datadam_lite.classroom.probes import USUAL, Power, after_relu
 from datadam_lite.errors import known, positive
 
+UNWRITTEN = Finding("not written yet", "It raises NotImplementedError, as the stub does.")
+IGNORED = Finding("p not used", "It gives the same for p = 2 and for p = 3. Where should p enter?")
 LATER = Finding("not tried yet", "The other checks make sense when this one holds.")
 
 
@@ -71,7 +73,10 @@ def _cause(fn: Guarded, kind: str | None, p: Power | None) -> Finding | None:
     """The known mistake that a function makes, if it can be called at all; of a mixture, and in which block."""
     found = []
     with suppress(Exception):
-        fn(after_relu(*USUAL).float())
+        if _unwritten(fn):
+            return UNWRITTEN
+        if kind in EQUATION and _ignores_p(Claim(fn, kind)):
+            return IGNORED
         found = [(*likely(claim), claim) for claim in _claims(fn, kind, p)]
     found = [(mistake, gain, claim) for mistake, gain, claim in found if mistake]
     if not found:
@@ -79,6 +84,27 @@ def _cause(fn: Guarded, kind: str | None, p: Power | None) -> Finding | None:
     mistake, most, claim = max(found, key=lambda each: each[1])
     everywhere = sum(each[:2] == (mistake, most) for each in found) > 1  # then it can't be told which block it is
     return Finding(f"{claim.kind} block: " * (claim.block and not everywhere) + mistake.name, mistake.hint)
+
+
+def _unwritten(fn: Guarded) -> bool:
+    """Whether it is a stub still.
+
+    Raises: Stumble if it can't be called for another reason.
+    """
+    try:
+        fn(after_relu(*USUAL).float())
+    except Stumble as stumble:
+        if "raised NotImplementedError: write " in str(stumble):  # PyTorch raises it, too, with other words
+            return True
+        raise
+    return False
+
+
+def _ignores_p(claim: Claim) -> bool:
+    """Whether it has a parameter p, and depends on the maps but not on p."""
+    if not claim.takes_power or constant(claim.fn):
+        return False
+    return close(*(claim.with_power(p, after_relu(*USUAL)) for p in (2, 3)))
 
 
 def _claims(fn: Guarded, kind: str | None, p: Power | None) -> Iterator[Claim]:

@@ -26,9 +26,10 @@ from datadam_lite.classroom import seal, wire
 SUBMISSION = "<submission>"  # the name of the student's file in tracebacks
 MOST_MESSAGE = 1000  # characters of what an exception says
 COMMON_MODULES = (  # there without being asked for
-    "numpy", "numpy.linalg", "numpy.fft", "numpy.random", "functools", "itertools", "typing", "dataclasses",
-    "collections", "collections.abc", "operator", "random", "statistics", "textwrap", "torch.func", "torch.fft",
-    "torch.linalg", "torch.special", "encodings.latin_1", "encodings.ascii", "encodings.unicode_escape",
+    "numpy", "numpy.linalg", "numpy.fft", "numpy.ma", "numpy.polynomial", "numpy.random", "numpy.testing",
+    "functools", "itertools", "typing", "dataclasses", "collections", "collections.abc", "operator", "random",
+    "statistics", "textwrap", "torch.func", "torch.fft", "torch.linalg", "torch.special", "torch.testing",
+    "encodings.latin_1", "encodings.ascii", "encodings.unicode_escape",
 )  # fmt: skip
 
 

@@ -236,13 +236,14 @@ def laws_of(fn: Guarded, kind: str, p: Power | None = None) -> list[Finding]:
 
 
 def blocks(fn: Guarded, p: Power | None = None) -> tuple[Claim, Claim]:
-    """The spatial and the channel block of a mixture, in the order in which one of them is blind to what it should."""
-    orders = mixtures(fn, p)
-    for spatial, channel in orders:
-        tried = attempt(blind_to_channel_order, spatial), attempt(blind_to_position_order, channel)
-        if not all(f.sentence for f in tried):
-            return spatial, channel
-    return orders[0]
+    """The spatial and the channel block, in the order in which more of them are blind to what they should be."""
+    return min(mixtures(fn, p), key=lambda order: not_blind(*order))
+
+
+def not_blind(spatial: Claim, channel: Claim) -> int:
+    """How many of two blocks are not blind to what they should be blind to: 0, 1 or 2."""
+    tried = attempt(blind_to_channel_order, spatial), attempt(blind_to_position_order, channel)
+    return sum(bool(found.sentence) for found in tried)
 
 
 def staged(claim: Claim) -> list[Finding]:

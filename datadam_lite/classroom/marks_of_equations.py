@@ -1,5 +1,6 @@
 """Marks for a function that is to be an equation: assignments A0 and A1, and the mended function of A3."""
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from datadam_lite.classroom.check import check_attention
 from datadam_lite.classroom.claim import EQUATION
-from datadam_lite.classroom.contract import BASICS, GRADIENT, OTHERS, callable_with_the_maps_alone, close
+from datadam_lite.classroom.contract import BASICS, GRADIENT, OTHERS, callable_with_the_maps_alone, close, constant
 from datadam_lite.classroom.findings import Feedback
 from datadam_lite.classroom.guard import Guarded, Stumble, undisturbed
 from datadam_lite.classroom.laws import LAWS, number_of_entries
@@ -27,6 +28,8 @@ def names(rules: Sequence[Callable], prefix: str = "") -> list[str]:
 
 SHAPE_RULES = names(BASICS)  # that it can be called is worth nothing by itself, and without it none of them is tried
 NOT_TRIED = "Not tried: other checks come first, and failed."
+CONSTANT = "This counts when other maps give other vectors."
+NO_P = "It can't be called with p=2: keep the parameter p of the task."
 CALLABLE = names((callable_with_the_maps_alone,))[0]
 CONTRACT_RULES = names((*OTHERS, *GRADIENT))
 
@@ -40,17 +43,38 @@ def of_an_equation(fn: Callable, kind: str, p: Power, class_seed: str) -> Iterat
     """Four lines: the shape, the rest of the contract, the laws, and the equation on hidden maps."""
     feedback = check_attention(fn, kind, p=p)
     yield from of_the_contract(feedback)
-    yield of_checks(feedback, names((number_of_entries,)) + laws_by_name(kind))
+    laws = of_checks(feedback, names((number_of_entries,)) + laws_by_name(kind))
+    yield Earned(0, CONSTANT, feedback.cause) if can_be_compared(feedback) and is_constant(fn) else laws
     if not can_be_compared(feedback):
         yield Earned(0, NOT_TRIED)
-        return
-    yield of_hidden_maps(fn, EQUATION[kind], class_seed, powers=sample(class_seed, "hidden powers", POWERS, 3))
+    elif not takes_p(fn):
+        yield Earned(0, NO_P)
+    else:
+        yield of_hidden_maps(fn, EQUATION[kind], class_seed, powers=sample(class_seed, "hidden powers", POWERS, 3))
 
 
 def can_be_compared(feedback: Feedback) -> bool:
     """Whether it returns one vector per image, so that there is something to compare."""
     kept = {check.name for check in feedback.checks if not check.sentence}
     return kept.issuperset(SHAPE_RULES)
+
+
+def is_constant(fn: Callable) -> bool:
+    """Whether it gives the same for other maps: it would keep most laws, since nothing ever moves."""
+    with undisturbed(), suppress(Stumble):  # of which the contract tells
+        return constant(Guarded(fn))
+    return False
+
+
+def takes_p(fn: Callable) -> bool:
+    """Whether it can be called with p=2, as far as its parameters tell."""
+    try:
+        inspect.signature(fn).bind(None, p=2)
+    except TypeError:
+        return False
+    except ValueError:  # a function that does not tell its parameters
+        pass
+    return True
 
 
 def of_the_contract(feedback: Feedback) -> Iterator[Earned]:
@@ -68,7 +92,7 @@ def of_checks(feedback: Feedback, rules: Sequence[str]) -> Earned:
         return Earned(0, first or NOT_TRIED, feedback.cause)
     said = [f"{check.name}: {check.sentence}" for check in failed]
     untried = [name for name in rules if name not in [check.name for check in tried]]
-    said += [f"Not tried, because these come first: {', '.join(untried)}."] * bool(untried)
+    said += [f"Could not be tried: {', '.join(untried)}."] * bool(untried)
     return Earned((len(tried) - len(failed)) / len(rules), " ".join(said), feedback.cause if failed else None)
 
 

@@ -11,7 +11,7 @@ from datadam_lite.classroom.claim import Claim
 from datadam_lite.classroom.findings import Feedback, attempt
 from datadam_lite.classroom.guard import Guarded, undisturbed
 from datadam_lite.classroom.marks import Earned
-from datadam_lite.classroom.marks_of_equations import of_the_contract
+from datadam_lite.classroom.marks_of_equations import CONSTANT, can_be_compared, is_constant, of_the_contract
 from datadam_lite.classroom.measured import difference
 from datadam_lite.classroom.variant import Variant
 from datadam_lite.errors import DataDamError
@@ -29,8 +29,11 @@ def of_an_idea(fn: Callable, variant: Variant) -> Iterator[Earned]:
     """The lines of A4 but the one by hand."""
     feedback = check_attention(fn)
     yield from of_the_contract(feedback)
-    yield of_the_law(fn, variant)
-    yield of_its_own(feedback)
+    if can_be_compared(feedback) and is_constant(fn):
+        yield from [Earned(0, CONSTANT)] * 2
+    else:
+        yield of_the_law(fn, variant)
+        yield of_its_own(feedback)
     yield of_behaviour(fn, feedback)
 
 

@@ -4,14 +4,17 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from datadam_lite.classroom.catalogue import MISTAKES
 from datadam_lite.classroom.check import check_attention
 from datadam_lite.classroom.claim import Claim, mixtures, part
 from datadam_lite.classroom.contract import close
 from datadam_lite.classroom.findings import Finding, attempt
 from datadam_lite.classroom.guard import Guarded, Stumble, undisturbed
-from datadam_lite.classroom.laws import blind_to_channel_order, blind_to_position_order, number_of_entries
+from datadam_lite.classroom.laws import not_blind, number_of_entries
 from datadam_lite.classroom.marks import Earned
 from datadam_lite.classroom.marks_of_equations import (
+    NOT_TRIED,
+    can_be_compared,
     hidden_maps,
     laws_by_name,
     names,
@@ -22,9 +25,11 @@ from datadam_lite.classroom.marks_of_equations import (
 from datadam_lite.classroom.variant import Variant
 
 KINDS = ("spatial", "channel")
-MIXTURE_LAWS = names((number_of_entries,)) + [
+NUMBER = names((number_of_entries,))[0]
+MIXTURE_LAWS = [NUMBER] + [
     name for kind in KINDS for name in laws_by_name(kind, f"{kind} block: ") if not name.endswith("large p")
 ]
+AS_ONE = next(Finding(each.name, each.hint) for each in MISTAKES if each.name == "both blocks normalised as one")
 NO_BLOCKS = "The two blocks can't be told apart: neither is blind to what it should be blind to."
 
 
@@ -34,6 +39,9 @@ def of_a_mixture(fn: Callable, variant: Variant, class_seed: str) -> Iterator[Ea
     yield from of_the_contract(feedback)
     laws = of_checks(feedback, MIXTURE_LAWS)
     yield laws
+    if not can_be_compared(feedback) or NUMBER in [check.name for check in feedback.failures]:
+        yield from [Earned(0, NOT_TRIED)] * 5
+        return
     with undisturbed():
         order = found_order(fn)
         yield same_order(order, variant)
@@ -47,11 +55,8 @@ def found_order(fn: Callable) -> bool | None:
     """Whether the spatial block stands first; None if there are no two such blocks."""
     if attempt(number_of_entries, Claim(Guarded(fn), "mixed")).sentence:
         return None
-    for first, (spatial, channel) in zip((True, False), mixtures(Guarded(fn), None), strict=True):
-        tried = attempt(blind_to_channel_order, spatial), attempt(blind_to_position_order, channel)
-        if not all(found.sentence for found in tried):
-            return first
-    return None
+    first, last = (not_blind(*order) for order in mixtures(Guarded(fn), None))
+    return None if first == last == 2 else first <= last
 
 
 def same_order(found: bool | None, variant: Variant) -> Earned:
@@ -84,8 +89,15 @@ def same_weights(fn: Callable, order: bool | None, variant: Variant, class_seed:
         return Earned(0, "It could not be called with maps of every shape.")
     if close(found, right, 1e-3):
         return Earned(1)
+    if alike(found.norm(dim=0)) and not alike(found):
+        return Earned(0, "The weights differ.", AS_ONE)
     asked = "How long is each block, and how long should it be by the rule of your task? Print both."
     return Earned(0, "The weights differ.", Finding("other weights than the task's", asked))
+
+
+def alike(found: torch.Tensor) -> bool:
+    """Whether all images have the same lengths, [images] or [2, images]."""
+    return close(found, found[..., :1].expand(found.shape))
 
 
 def lengths(fn: Callable, spatial_first: bool, class_seed: str) -> torch.Tensor:

@@ -27,6 +27,11 @@ REJECTS = Finding(
     "Numbers that are computed in another order differ in their last digits, and a right function may scale its maps. "
     "Which of your assertions asks for more than the equation says?",
 )
+CRASHES = Finding(
+    "the test does not run to its end",
+    "An error that is not a failed assertion says nothing about the function. Run the test on a function that you "
+    "trust, and read the last line of what Python says.",
+)
 ACCEPTS = Finding(
     "the test misses a bug",
     "Change one line of a right function, by hand, in a way that the test has to notice. On which maps do the two "
@@ -114,5 +119,8 @@ def accepted(outcomes: list[str | None]) -> Earned:
     rejected = [outcome for outcome in outcomes if outcome is not None]
     if not rejected:
         return Earned(1)
+    if crashed := [outcome for outcome in rejected if not outcome.startswith(NOTICED)]:
+        said = f"For {len(crashed)} of {len(outcomes)} right functions it ended with {crashed[0].partition(':')[0]}."
+        return Earned(1 - len(rejected) / len(outcomes), said, CRASHES)
     said = f"It rejects {len(rejected)} of {len(outcomes)} right functions."
     return Earned(1 - len(rejected) / len(outcomes), said, REJECTS)

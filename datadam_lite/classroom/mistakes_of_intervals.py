@@ -65,6 +65,11 @@ SINGLE = (
         (lambda v: with_parts(v, spread=statistics.pstdev), lambda v: with_parts(v, freedom=0)),
     ),
     IntervalMistake(
+        "the row above in the table", "The table is read by the number of sets, n: it has taken one off already. "
+        "Which row did you read?",
+        (lambda v: with_parts(v, freedom=-2),),
+    ),
+    IntervalMistake(
         "normal in place of t", "1.96 is right for very many sets. What does the t distribution say for so few?",
         (normal, lambda v: around(statistics.fmean(v), 2 * statistics.stdev(v) / len(v) ** 0.5)),
     ),
@@ -89,7 +94,11 @@ PAIRED = (
     IntervalMistake(
         "pairs not used", "The two results of a pair share their seed, and what they share cancels in the difference. "
         "Take differences first: how wide is their interval?",
-        (lambda a, b: unpaired(a, b, equal=True), lambda a, b: unpaired(a, b, equal=False)),
+        (
+            lambda a, b: unpaired(a, b, equal=True),
+            lambda a, b: unpaired(a, b, equal=False),
+            lambda a, b: tuple(one - other for one, other in zip(with_parts(a), with_parts(b), strict=True)),
+        ),
     ),
     IntervalMistake(
         "before minus after", "A positive difference should mean that it became better.",

@@ -106,11 +106,12 @@ LENGTH = (
     ),
     Mistake(
         "normalised along one axis of the grid",
-        "The length was taken of each row, or column, and not of all that belongs to an image. Which axes did the "
+        "The length was taken of each row, column or single position, and not of all of an image. Which axes did the "
         "tensor have when it was normalised, and what is the length of the final vector?",
         (
             lambda f, p, kind: F.normalize(powers(f, p).sum(1), dim=1).flatten(1),
             lambda f, p, kind: F.normalize(powers(f, p).sum(1), dim=2).flatten(1),
+            lambda f, p, kind: F.normalize(powers(f, p).sum(1, keepdim=True), dim=1).flatten(1),
         ),
         ("spatial",),
     ),

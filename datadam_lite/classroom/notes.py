@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import torch
+from torch import Tensor
 
 from datadam_lite.classroom import laws
-from datadam_lite.classroom.claim import ENTRIES, Claim
-from datadam_lite.classroom.diagnosis import likely
+from datadam_lite.classroom.claim import ENTRIES, EQUATION, Claim
+from datadam_lite.classroom.contract import close
+from datadam_lite.classroom.diagnosis import POWERS, likely
 from datadam_lite.classroom.findings import Finding, attempt
 from datadam_lite.classroom.guard import Guarded, Stumble
 from datadam_lite.classroom.laws import laws_of, number_of_entries
@@ -63,7 +65,25 @@ def recognised(fn: Guarded) -> list[Finding]:
         if mistake := likely(claim)[0]:
             told = f"It is {kind} attention but for one thing, which would be a mistake there: {mistake.name}."
             return [Finding("resembles", told), *properties(fn)]
+    return disguised(fn)
+
+
+def disguised(fn: Guarded) -> list[Finding]:
+    """Whether its inner products are those of a known attention, but for a factor: so are its distances, then."""
+    maps = after_relu(*USUAL)
+    found = products(fn(maps))
+    for kind, attention in EQUATION.items():
+        for p in POWERS:
+            if close(found, products(attention(maps, p=float(p)))):
+                told = f"On maps after a ReLU its distances are those of {kind} attention with p = {p:g}: it differs by"
+                return [Finding("recognised", f"{told} a factor, by the order or signs of its entries, or by zeros.")]
     return []
+
+
+def products(vectors: Tensor) -> Tensor:
+    """The inner products of all pairs of vectors, [B, B], in units of the mean square length."""
+    found = vectors @ vectors.T
+    return found / found.diag().mean().clamp_min(1e-30)
 
 
 def harmless(fn: Guarded) -> bool:
