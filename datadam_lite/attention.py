@@ -104,15 +104,21 @@ def resolve(attention: str | Attention) -> Attention:
 def attend(attention: Attention, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
     """Apply an attention function and check what it returns.
 
-    Raises: DataDamError unless it returns a floating-point tensor with one vector per image.
+    Raises: DataDamError unless it returns a floating-point tensor with one vector per image, through which the gradient
+    of the maps can flow.
     """
     vectors = attention(maps)
     name = getattr(attention, "__name__", str(attention))
     if not isinstance(vectors, Tensor):
         raise DataDamError(f"attention {name!r} must return a tensor [B, D]; it returned {type(vectors).__name__}.")
-    if vectors.ndim != 2 or len(vectors) != len(maps) or not vectors.is_floating_point():
+    if vectors.ndim != 2 or len(vectors) != len(maps) or not vectors.numel() or not vectors.is_floating_point():
         raise DataDamError(
             f"attention {name!r} must return one vector per image, a float tensor [{len(maps)}, D] for maps "
             f"{list(maps.shape)}; it returned {vectors.dtype} {list(vectors.shape)}. Did you forget flatten(1)?"
+        )
+    if maps.requires_grad and not vectors.requires_grad and torch.is_grad_enabled():
+        raise DataDamError(
+            f"attention {name!r} returned a result without a gradient, so it could not move any pixel; compute it from "
+            "the maps with torch alone: no detach, no numpy, no argmax, no comparison."
         )
     return vectors

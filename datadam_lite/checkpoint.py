@@ -14,12 +14,13 @@ import torch
 
 from datadam_lite.errors import DataDamError
 from datadam_lite.files import replacing
+from datadam_lite.provenance import code_sha256
 
 FORMAT = 2  # format 1 had no first line
 
 
 def save_checkpoint(path: str | Path, identity: dict, state: dict) -> None:
-    """Write `state` (tensors and plain values) and the identity of the run it belongs to.
+    """Write `state` (tensors and plain values), the identity of the run it belongs to, and the fingerprint of the code.
 
     state: its `losses` have one entry for each iteration.
     A good checkpoint that stands at `path` is kept as `<path>.previous`; one of the two is good at every moment.
@@ -27,7 +28,7 @@ def save_checkpoint(path: str | Path, identity: dict, state: dict) -> None:
     Raises: DataDamError if the disk refuses; what stood there is then untouched.
     """
     buffer = BytesIO()
-    torch.save({"format": FORMAT, "identity": identity, **state}, buffer)
+    torch.save({"format": FORMAT, "identity": identity, "code_sha256": code_sha256(), **state}, buffer)
     keep = _previous(path) if _is_intact(Path(path)) else None  # a damaged one must not push out a good one
     with replacing(path, keep=keep) as temporary, open(temporary, "wb") as file:
         file.write(_first_line(buffer.getbuffer()))
@@ -37,7 +38,8 @@ def save_checkpoint(path: str | Path, identity: dict, state: dict) -> None:
 def load_checkpoint(path: str | Path, identity: dict, device: torch.device) -> dict:
     """Read the state back; if the last checkpoint is damaged or gone, warn and read the one before it.
 
-    Raises: DataDamError if neither can be read, or if its identity differs from `identity`.
+    Raises: DataDamError if neither can be read, if its identity differs from `identity`, or if the code of the method
+    has changed since: the first steps would be of one method and the last of another.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "run.checkpoint"
@@ -59,6 +61,11 @@ def load_checkpoint(path: str | Path, identity: dict, device: torch.device) -> d
         raise DataDamError(
             f"{file} belongs to another run: {'; '.join(differences)}. "
             "Use another output name, or repeat that run's settings."
+        )
+    if stored.pop("code_sha256", code_sha256()) != code_sha256():  # checkpoints of earlier versions have none
+        raise DataDamError(
+            f"{file} was written by other code than this: what the method computes has changed since. Go on with that "
+            "version, or use another output name to begin anew."
         )
     if damage:
         start = f"{file}, the one before it, at iteration {len(stored['losses'])}"

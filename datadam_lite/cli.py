@@ -3,6 +3,7 @@
 import json
 import sys
 import warnings
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated
@@ -102,7 +103,8 @@ def distill_command(
         recipe=recipe(method or run.recipe, **_changes(change or [])),
         settings=replace(run.settings, **how),
     )  # fmt: skip
-    _run(run, out)
+    with option.alone(out) if rank() == 0 else nullcontext():
+        _run(run, out)
 
 
 def _given(**options) -> dict:

@@ -1,9 +1,12 @@
 """What the commands share: options of one meaning everywhere, and files that are not overwritten by mistake."""
 
+import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from filelock import FileLock, Timeout
 
 from datadam_lite.errors import DataDamError
 from datadam_lite.foreign_space import SPACES
@@ -91,13 +94,43 @@ TrainIn = Annotated[
 
 
 def refuse_existing(*paths: Path | None, overwrite: bool, option: str = "--out") -> None:
-    """Raise DataDamError for the first of these files that exists, unless they may be replaced.
+    """Raise DataDamError for the first of these files that can't be written, or that exists and may not be replaced.
 
     >>> refuse_existing(Path("no such file"), None, overwrite=False)
     >>> refuse_existing(Path("."), overwrite=False)
     Traceback (most recent call last):
     datadam_lite.errors.DataDamError: . exists; choose another --out, or give --overwrite to replace it.
     """
-    for path in paths:
-        if path is not None and path.exists() and not overwrite:
+    for path in filter(None, paths):
+        if path.exists() and not overwrite:
             raise DataDamError(f"{path} exists; choose another {option}, or give --overwrite to replace it.")
+        if path.is_dir():
+            raise DataDamError(f"{path} exists as a folder, and is never replaced by a file; choose another {option}.")
+        parent = next(folder for folder in path.absolute().parents if folder.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            raise DataDamError(f"{path} can't be written, as {parent} is no folder you can write to; choose another.")
+
+
+@contextmanager
+def alone(out: Path):
+    """Hold a file for as long as the block runs, so that two runs never write to one.
+
+    Raises: DataDamError if another process holds it.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "set.safetensors"
+    >>> with alone(target), alone(target):
+    ...     print("never here")
+    Traceback (most recent call last):
+    datadam_lite.errors.DataDamError: another run is writing to ...; wait for it, or choose another --out.
+    """
+    lock = Path(f"{out}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+    except Timeout:
+        raise DataDamError(f"another run is writing to {out}; wait for it, or choose another --out.") from None

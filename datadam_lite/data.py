@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from datadam_lite.errors import DataDamError, known
+from datadam_lite.checks import check_kind
+from datadam_lite.errors import DataDamError, check_type, known
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class ImageSet:
     images: uint8 [N, C, H, W]; labels: int64 [N], an index into `classes`; name: for reports;
     mirror: whether a mirrored image keeps its class (true of cats, not of digits).
 
-    Raises: DataDamError if the shapes disagree or a label names no class.
+    Raises: DataDamError if a field is of another kind, the shapes disagree, or a label names no class.
 
     >>> train, test = load("digits")
     >>> train
@@ -37,6 +38,9 @@ class ImageSet:
     mirror: bool = True
 
     def __post_init__(self):
+        check_kind("images", self.images, Tensor, "of a NumPy array: torch.from_numpy(array).")
+        check_kind("labels", self.labels, Tensor, "of a list of whole numbers: torch.tensor(labels).")
+        check_kind("classes", self.classes, tuple, "of a list: tuple(classes).")
         if self.images.ndim != 4 or self.images.dtype != torch.uint8:
             raise DataDamError(
                 "images must be uint8 of shape [N, C, H, W]; received "
@@ -89,6 +93,7 @@ class ImageSet:
 
     def require(self, n: int, what: str = "images per class") -> None:
         """Raise DataDamError unless every class holds at least n images, n being at least 1."""
+        check_type(what, n, int)
         if n < 1:
             raise DataDamError(f"expected at least 1 image per class; received {n}.")
         smallest = min(range(len(self.classes)), key=lambda k: len(self.rows_of_class[k]))
@@ -149,6 +154,9 @@ def load(
     from datadam_lite.datasets import DATASETS
     from datadam_lite.imagefolder import load_imagefolder
 
+    check_type("size", size, int | None)
+    check_type("resize", resize, str | None)
+    check_type("mirror", mirror, bool | None)
     options = {key: value for key, value in {"size": size, "resize": resize}.items() if value is not None}
     path = Path(name).expanduser()
     if str(name) in DATASETS:

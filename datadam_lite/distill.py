@@ -12,6 +12,7 @@ from torch import Tensor
 from datadam_lite import distributed
 from datadam_lite.augment import Draw, augment, draw, operations
 from datadam_lite.checkpoint import checkpoint_exists, load_checkpoint, save_checkpoint
+from datadam_lite.checks import check_kind
 from datadam_lite.chunks import check_work, chunk_size, halved, slices
 from datadam_lite.data import ImageSet
 from datadam_lite.errors import DataDamError, check_type
@@ -47,7 +48,7 @@ class Drawn(NamedTuple):
 class Distiller:
     """An iterator over the steps of a distillation; step it in a cell with `next(distiller)`.
 
-    train: the real images; ipc: images per class; recipe: a name or a Recipe.
+    train: the real images; ipc: images per class; recipe: from `recipe(name)`.
     After k steps `images` is a function of (train, recipe, seed, settings, k) and of nothing else.
     If several processes share the run (see `distributed`), each steps the images of its own classes.
 
@@ -64,6 +65,8 @@ class Distiller:
     def __init__(
         self, train: ImageSet, ipc: int, recipe: Recipe, *, seed: int = 0, settings: Settings | None = None
     ):
+        check_kind("train", train, ImageSet, "dd.load returns two of them: train, test = dd.load(name).")
+        check_kind("recipe", recipe, Recipe, "of a name: dd.recipe(name).")
         check_type("ipc", ipc, int)
         check_type("seed", seed, int)
         train.require(ipc)

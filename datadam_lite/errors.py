@@ -2,6 +2,7 @@
 
 import types
 from math import isfinite
+from numbers import Real
 from typing import get_args, get_origin
 
 
@@ -12,8 +13,8 @@ class DataDamError(ValueError):
 def positive(**values) -> None:
     """Raise DataDamError for the first value that is not greater than zero."""
     for name, value in values.items():
-        if not value > 0:
-            raise DataDamError(f"{name} must be positive; received {value}.")
+        if isinstance(value, bool) or not isinstance(value, Real) or not value > 0:
+            raise DataDamError(f"{name} must be positive; received {value!r}.")
 
 
 def known(name: str, table, kind: str):

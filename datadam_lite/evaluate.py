@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datadam_lite.augment import Draw, augment, draw, operations
+from datadam_lite.checks import check_finite, check_kind
 from datadam_lite.data import ImageSet
 from datadam_lite.distributed import share, sum_over_ranks
-from datadam_lite.errors import DataDamError
+from datadam_lite.errors import DataDamError, check_type
 from datadam_lite.memory import fits
 from datadam_lite.networks import reset
 from datadam_lite.progress import bar
@@ -134,7 +135,7 @@ def evaluate(
 ) -> Report:
     """Train `networks` fresh networks on each set and test them on real images.
 
-    Raises: DataDamError if the sets do not fit the test images.
+    Raises: DataDamError if the sets do not fit the test images, hold NaN, or a training diverges.
 
     >>> from datadam_lite.coresets import random
     >>> from datadam_lite.data import load
@@ -144,6 +145,9 @@ def evaluate(
     >>> evaluate(chosen, test, networks=1, protocol=Protocol(epochs=5, width=8)).record()["n_networks"]
     1
     """
+    check_type("networks", networks, int)
+    check_kind("protocol", protocol or Protocol(), Protocol, "of a name: dd.PROTOCOLS[name].")
+    check_kind("settings", settings or Settings(), Settings, "of a device: dd.Settings(device).")
     sets = [sets] if isinstance(sets, SyntheticSet) else list(sets)
     if networks < 1 or not sets:
         raise DataDamError(f"expected at least one set and one network; received {len(sets)} and {networks}.")
@@ -174,6 +178,10 @@ def _measure(
             streams = [(seed, "evaluation", *task) for task in of_set]
             trained = _train_in_groups(sets[i], streams, protocol=protocol, settings=settings)
             for task, network in zip(of_set, trained, strict=True):
+                check_finite(
+                    network.parameters(), "the weights of a network trained on the set",
+                    "the training diverged; choose a smaller lr in the protocol.",
+                )  # fmt: skip
                 found[task] = accuracy(network, test_images, test.labels)
                 progress.update()
     return found
@@ -218,6 +226,8 @@ def cross_architecture(
     >>> list(cross_architecture(chosen, test, ["convnet"], networks=1, protocol=Protocol(epochs=2, width=8)))
     ['convnet']
     """
+    if isinstance(architectures, str):
+        raise DataDamError(f"architectures must be a list of names, such as [{architectures!r}].")
     protocols = {name: replace(protocol or Protocol(), network=name) for name in architectures}
     for each in protocols.values():
         each.build(test.shape, len(test.classes))  # what can't be built says so before any is trained
@@ -228,6 +238,11 @@ def cross_architecture(
 
 
 def _check_fit(chosen: SyntheticSet, test: ImageSet) -> None:
+    check_kind("a set", chosen, SyntheticSet, "read a file with dd.SyntheticSet.load(path).")
+    check_kind("test", test, ImageSet, "dd.load returns two of them: train, test = dd.load(name).")
+    check_finite([chosen.images], "the images of a set", "there is nothing to learn from it.")
+    if not len(chosen) or not len(test):
+        raise DataDamError(f"expected images to train on and to test on; received {len(chosen)} and {len(test)}.")
     if tuple(chosen.images.shape[1:]) != test.shape or chosen.classes != test.classes:
         raise DataDamError(
             f"the set holds images {list(chosen.images.shape[1:])} of {len(chosen.classes)} classes, but the test "

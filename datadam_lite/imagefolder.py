@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from datadam_lite.checks import check_eight_bits, check_links, check_one_root
 from datadam_lite.data import ImageSet
 from datadam_lite.errors import DataDamError, known, positive
 from datadam_lite.files import replacing
@@ -103,6 +104,7 @@ class Files:
 def _open(path: Path, within: tuple[str, ...]) -> Files:
     if path.is_dir():
         found = sorted(f for folder in within for f in (path / folder).rglob("*"))
+        check_links(found)
         stamps = {
             f.relative_to(path).as_posix(): (f.stat().st_size, f.stat().st_mtime_ns)
             for f in found if f.is_file()
@@ -124,6 +126,7 @@ def _open(path: Path, within: tuple[str, ...]) -> Files:
 
 def _listing(source: Files, classes: dict[str, str] | None) -> Listing:
     """List train/<class>/<image> and test/ or val/<class>/<image>, checking that it is an ImageFolder."""
+    check_one_root(source.path, source.stamps, SPLITS)
     files = _by_folder(source)
     if "train" not in files or len(files) < 2:
         found = ", ".join(f"{split}/" for split in files) or "no such folders"
@@ -214,6 +217,7 @@ def _decode(source: Files, files: dict[str, list[tuple[str, int]]], fit: Callabl
 
 
 def _decode_one(source: Files, file: str, fit: Callable) -> UInt8[Tensor, "3 h w"]:
+    check_eight_bits(source.read, file)
     try:
         return fit(Image.open(io.BytesIO(source.read(file))).convert("RGB"))
     except Exception as error:  # zlib, zipfile and every Pillow plugin raise their own

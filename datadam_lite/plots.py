@@ -181,7 +181,7 @@ def recorded(rows: dict[str, tuple], yours: dict[str, Report] | None = None) -> 
 
     Raises: DataDamError for a record that doesn't exist.
 
-    >>> rows = {"DM": ("cifar10-ipc1-dm",), "random": ("cpu/cifar10-ipc1-random",)}
+    >>> rows = {"DM": ("cpu/cifar10-ipc1-dm",), "random": ("cpu/cifar10-ipc1-random",)}
     >>> figure = recorded(rows, {"DM": Report([[25.0]])})
     >>> plt.close(figure)
     """

@@ -93,7 +93,15 @@ class Preprocess:
         return cls(before.mean, before.std, Zca(mean, matrix, inverse))
 
     def apply(self, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Map uint8 pixels to the space the networks see."""
+        """Map uint8 pixels to the space the networks see.
+
+        Raises: DataDamError for other pixels, or another number of channels than this was fitted to.
+        """
+        if images.dtype != torch.uint8 or images.shape[-3] != len(self.mean):
+            raise DataDamError(
+                f"expected uint8 images of {len(self.mean)} channels; received {images.dtype} of shape "
+                f"{list(images.shape)}. For colours in [0, 1] there is `enter`."
+            )
         return self.enter(images / 255)
 
     def enter(self, pixels: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:

@@ -1,23 +1,22 @@
 """Where a number or a file comes from: versions, source code and machine."""
 
+import ast
 import hashlib
-import io
 import platform
-import tokenize
-from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import version
-from inspect import getsource, unwrap
 from pathlib import Path
-from types import CodeType
 
 import torch
+
+from datadam_lite.labels import label as label  # recipes.py asks for it here
 
 METHOD = (  # the files whose text decides what a run computes
     "data", "datasets", "readers", "imagefolder", "preprocess", "seeding", "layers", "backbones", "networks", "augment",
     "attention", "mmd", "objectives", "coresets", "initial", "recipes", "chunks", "synthetic", "distill", "protocol",
     "stacked", "evaluate", "report",
 )  # fmt: skip
+REFUSALS = ("datadam_lite.errors", "datadam_lite.checks")  # their functions return what came, or raise
 
 
 def versions() -> dict[str, str]:
@@ -26,7 +25,12 @@ def versions() -> dict[str, str]:
 
 
 def code_sha256() -> str:
-    """Fingerprint of the code of the method; comments, docstrings and layout don't count."""
+    """Fingerprint of the code of the method, the same under every version of Python.
+
+    Comments, docstrings and layout don't count, nor does what only refuses bad input: an `if` that does nothing but
+    raise, and a call of a function of errors.py or checks.py whose result isn't used. A run that ends has passed them,
+    and would have ended so without them.
+    """
     return hashlib.sha256("".join(code_of_files().values()).encode()).hexdigest()
 
 
@@ -43,20 +47,49 @@ def code_of_files() -> dict[str, str]:
 
 @cache
 def _code(source: str) -> str:
-    """The tokens of a source file, without comments and without strings that stand alone.
+    """What decides, of a source file: its syntax tree as text, the same under every version of Python.
 
-    >>> _code('def f():\\n    "What it does."\\n    return 1  # one\\n')
-    'def f ( ) : ; { return 1 ; }'
+    >>> _code("def f(x):\\n    'What it does.'\\n    if x < 0: raise ValueError\\n    return 1  # one")
+    "Module(body=[FunctionDef(name='f', args=arguments(args=[arg(arg='x')]), body=[Return(value=Constant(value=1))])])"
     """
-    marks = {tokenize.NEWLINE: ";", tokenize.INDENT: "{", tokenize.DEDENT: "}"}
-    kept = [";"]
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        starts = kept[-1] in marks.values()  # a statement; a string that starts one is a docstring
-        if token.type == tokenize.COMMENT or (starts and token.type in (tokenize.STRING, tokenize.NEWLINE)):
-            continue
-        if word := marks.get(token.type, token.string.strip()):
-            kept.append(word)
-    return " ".join(kept[1:])
+    tree = ast.parse(source)
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module in REFUSALS]
+    checks = {alias.name for node in imports for alias in node.names}
+    return _text(_Deciding(checks).visit(tree))
+
+
+class _Deciding(ast.NodeTransformer):
+    """Takes out of a syntax tree what no number depends on: docstrings, and what only refuses bad input."""
+
+    def __init__(self, checks: set[str]):
+        self.checks = checks
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
+        return None if node.module in REFUSALS else node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        check = isinstance(node.value, ast.Call) and getattr(node.value.func, "id", None) in self.checks
+        return None if check or isinstance(node.value, ast.Constant) else node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef | None:
+        self.generic_visit(node)
+        return node if node.body else None  # one that did nothing but refuse
+
+    def visit_If(self, node: ast.If) -> ast.If | None:
+        self.generic_visit(node)
+        refuses = all(isinstance(each, ast.Raise) for each in node.body) and not node.orelse
+        names = any(isinstance(each, ast.NamedExpr) for each in ast.walk(node.test))  # what follows may use the name
+        return None if refuses and not names else node
+
+
+def _text(node) -> str:
+    """A syntax tree as text, without fields that are empty: newer versions of Python have more of them."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_text, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = (f"{name}={_text(value)}" for name, value in ast.iter_fields(node) if value not in (None, []))
+    return f"{type(node).__name__}({', '.join(fields)})"
 
 
 def hardware(device: str | torch.device) -> str:
@@ -76,35 +109,3 @@ def _processor() -> str:
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def label(function: str | Callable) -> str:
-    """Name a function, with a fingerprint of its source and of the numbers it holds; a name stays as it is.
-
-    >>> label("spatial")
-    'spatial'
-    """
-    if isinstance(function, str):
-        return function
-    name = getattr(function, "__qualname__", type(function).__name__)
-    return f"{name} (source sha256 {hashlib.sha256(_source(function).encode()).hexdigest()[:16]})"
-
-
-def _source(function) -> str:
-    """The text of a function, and the values it holds; the same in every process."""
-    function = unwrap(function)  # as getsource does
-    if isinstance(function, partial):
-        return f"{_source(function.func)} {function.args} {sorted(function.keywords.items())}"
-    held = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    held += getattr(function, "__defaults__", None) or ()
-    plain = [value for value in held if isinstance(value, int | float | str | bool | None)]
-    text = function if hasattr(function, "__code__") else type(function)
-    try:
-        return f"{getsource(text)} {plain}"
-    except (OSError, TypeError):
-        return f"{_bytecode(text.__code__) if text is function else text} {plain}"
-
-
-def _bytecode(code) -> str:
-    constants = [_bytecode(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
-    return f"{code.co_code.hex()} {code.co_names} {constants}"

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from datadam_lite.checks import check_kind
 from datadam_lite.data import ImageSet
 from datadam_lite.errors import DataDamError
 from datadam_lite.files import replacing
@@ -26,6 +27,8 @@ class SyntheticSet:
     images: float [N, C, H, W] in the space networks see; labels: int64 [N]; classes: their names;
     preprocess: how real images get into that space; mirror: as in ImageSet; provenance: plain values;
     initial_rows: which real training images it started from, [N]; losses: [iterations, terms].
+
+    Raises: DataDamError if the images are not such a tensor, or there is not one label for each.
     """
 
     images: Float[Tensor, "n c h w"]
@@ -36,6 +39,19 @@ class SyntheticSet:
     provenance: dict = field(default_factory=dict)
     initial_rows: Int64[Tensor, " n"] | None = None
     losses: Float[Tensor, "iterations terms"] | None = None
+
+    def __post_init__(self):
+        check_kind("images", self.images, Tensor, "of a NumPy array: torch.from_numpy(array).")
+        check_kind("classes", self.classes, tuple, "of a list: tuple(classes).")
+        if self.images.ndim != 4 or not self.images.is_floating_point():
+            raise DataDamError(
+                "the images of a set must be float of shape [N, C, H, W], preprocessed; received "
+                f"{self.images.dtype} of shape {list(self.images.shape)}. Preprocess.apply takes uint8 there."
+            )
+        if self.labels.shape != self.images.shape[:1]:
+            raise DataDamError(
+                f"expected one label for each of the {len(self.images)} images; received {list(self.labels.shape)}."
+            )
 
     @classmethod
     def from_real(cls, train: ImageSet, rows: Tensor, preprocess: Preprocess, **provenance) -> "SyntheticSet":

@@ -11,6 +11,7 @@ from samples import contents, normal
 
 from datadam_lite import DataDamError
 from datadam_lite.checkpoint import checkpoint_exists, discard_checkpoint, load_checkpoint, save_checkpoint
+from datadam_lite.provenance import code_sha256
 
 CPU = torch.device("cpu")
 IDENTITY = {"seed": 0, "recipe": {"lam": 0.01, "attention": ["spatial"]}}
@@ -194,7 +195,7 @@ def seal(file, content):
 
 def test_the_first_line_is_what_sha256sum_says(file):
     saved = file.read_bytes()
-    seal(file, {"format": 2, "identity": IDENTITY, **STATE})
+    seal(file, {"format": 2, "identity": IDENTITY, "code_sha256": code_sha256(), **STATE})
     assert file.read_bytes() == saved
 
 
@@ -274,3 +275,13 @@ def test_there_is_a_checkpoint_until_it_is_discarded(two):
     save_checkpoint(two, IDENTITY, STATE)
     discard_checkpoint(str(two))
     assert set(contents(two.parent)) == {other.name}
+
+
+def test_a_run_never_goes_on_with_other_code(file, monkeypatch):
+    monkeypatch.setattr("datadam_lite.checkpoint.code_sha256", lambda: "0" * 64)
+    assert_refused(file, "was written by other code than this: what the method computes has changed since")
+
+
+def test_a_checkpoint_that_names_no_code_is_read(file):
+    seal(file, {"format": 2, "identity": IDENTITY, **STATE})
+    assert losses(file) == STATE["losses"]

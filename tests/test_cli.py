@@ -299,7 +299,7 @@ BAD = {
     "no checkpoints": (["--checkpoint-every", 0], "checkpoint_every must be positive; received 0"),
     "too fast": (["--set", "image_lr=1e38", "--set", "loss_scale=1e6"], "Try a smaller image_lr or loss_scale"),
     "out is a folder": (["--out", "."], "exists; choose another --out"),
-    "out is in a file": (["--out", "set.safetensors/x"], "could not write set.safetensors/x"),
+    "out is in a file": (["--out", "set.safetensors/x"], "set.safetensors/x can't be written"),
 }
 
 

@@ -247,7 +247,7 @@ EVALUATE = {
     "no such device": (["set.safetensors", "--device", "gpu"], "'gpu'"),
     "no such precision": (["set.safetensors", "--precision", "half"], "unknown precision 'half'"),
     "json exists": (["set.safetensors", "--json", "text"], "text exists; choose another --json"),
-    "json is in a file": (["set.safetensors", "--json", "text/x"], "could not write text/x"),
+    "json is in a file": (["set.safetensors", "--json", "text/x"], "text/x can't be written"),
     "one file twice": (["set.safetensors", "set.safetensors"], "hold the same images"),
     "two methods": (["set.safetensors", "dm.safetensors"], "they are no two sets of one method"),
     "unstated": (["theirs.pt"], "the file does not say which preprocessing"),

@@ -140,7 +140,7 @@ CONVERT = {
     "no name for labels": (["set.safetensors", "--out", "x.pt", "--to", "pair"], 'a file name that holds "images"'),
     "folder exists": (["set.safetensors", "--out", "full", "--to", "folder", "--overwrite"], "full exists"),
     "no tiles": (["set.safetensors", "--factor", 3], "can't be cut into 3 x 3 equal tiles"),
-    "out is in a file": (["set.safetensors", "--out", "text/x"], "could not write text/x"),
+    "out is in a file": (["set.safetensors", "--out", "text/x"], "text/x can't be written"),
 }
 
 
@@ -217,7 +217,7 @@ def test_the_card_counts_each_class_of_an_uneven_set(cli, here, pets):
         (["half"], "half is not a complete distilled set"),
         (["set.safetensors", "--out", "picture.xyz"], "xyz"),
         (["set.safetensors", "--out", "set.safetensors"], "set.safetensors exists"),
-        (["set.safetensors", "--out", "text/picture.png"], "could not write text/picture.png"),
+        (["set.safetensors", "--out", "text/picture.png"], "text/picture.png can't be written"),
         (["theirs.pt", "--out", "picture.png"], "theirs.pt can't be drawn"),
     ],
 )

@@ -28,10 +28,10 @@ print(before, faults())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 def test_memory_that_was_freed_is_used_again_without_asking_the_system():
-    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, timeout=300, check=True)
     before, after = map(int, done.stdout.split())
-    assert before > 1000  # 320 MiB anew, in pages of 4 KiB or more
-    assert after < before / 100
+    assert before > 100  # 320 MiB anew, in pages of 4 KiB, or of 2 MiB where Linux gives huge ones
+    assert after < before / 10
 
 
 @pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])

@@ -11,6 +11,7 @@ from datadam_lite import provenance
 from datadam_lite.provenance import code_sha256, hardware, versions
 
 CODE = """\
+from datadam_lite.errors import positive
 def f(x):
     if x:
         x = 1
@@ -41,9 +42,14 @@ def fingerprint(tmp_path, monkeypatch):
         CODE.replace("    if", '    """What it\n    does."""\n\n    if'),
         CODE.replace("def f(x):", "def f(\n    x\n):"),
         CODE.replace("    ", "  "),
+        CODE.replace("    if", "    if x < 0:\n        raise ValueError(f'{x} is negative')\n    if"),
+        CODE.replace("    if", "    positive(x=x)\n    if"),
+        CODE.replace("import positive", "import DataDamError, positive"),
+        "from datadam_lite.checks import check_kind\n" + CODE,
+        CODE + "def check(x):\n    if x:\n        raise ValueError\n",
     ],
 )
-def test_comments_docstrings_and_layout_do_not_count(fingerprint, same):
+def test_comments_docstrings_layout_and_refusals_do_not_count(fingerprint, same):
     assert same != CODE
     assert fingerprint(same) == fingerprint(CODE)
 
@@ -55,8 +61,13 @@ def test_comments_docstrings_and_layout_do_not_count(fingerprint, same):
         CODE.replace('"x"', '"y"'),
         CODE.replace("        x = 2", "    x = 2"),  # no longer part of the `if`
         CODE + CODE,
+        CODE.replace("    if x:", "    if x < 0:\n        x = 0\n        raise ValueError\n    if x:"),
+        CODE.replace("    if x:", "    if x < 0:\n        raise ValueError\n    else:\n        x = 3\n    if x:"),
+        CODE.replace("    if x:", "    if (x := x + 1) < 0:\n        raise ValueError\n    if x:"),
+        CODE.replace("    if", "    negative(x=x)\n    if"),
+        CODE.replace("return", "return positive(x=x) or"),
     ],
-    ids=["value", "text", "indentation", "more"],
+    ids=["value", "text", "indentation", "more", "body", "else", "name", "call", "result"],
 )
 def test_everything_else_counts(fingerprint, other):
     assert fingerprint(other) != fingerprint(CODE)
@@ -100,7 +111,7 @@ def imported(name):
 def test_whatever_takes_part_in_a_run_is_in_the_fingerprint():
     """But for what computes nothing, and for settings, which have an entry of their own: numerics."""
     nothing = {
-        "checkpoint", "distributed", "downloads", "errors", "files", "memory",
+        "checkpoint", "checks", "distributed", "downloads", "errors", "files", "labels", "memory",
         "progress", "provenance", "settings",
     }
     open_, seen = {"distill", "evaluate"}, set()
@@ -109,3 +120,13 @@ def test_whatever_takes_part_in_a_run_is_in_the_fingerprint():
         seen.add(name)
         open_ |= imported(name) - seen
     assert seen - nothing == set(provenance.METHOD)
+
+
+def test_the_fingerprint_is_the_same_under_every_version_of_python():
+    """What differs between them: f-strings are one token or many, and trees have more empty fields."""
+    assert provenance._code("def f(x, /, *y): return f'{x!r:>{y}}' 'b'") == (
+        "Module(body=[FunctionDef(name='f', args=arguments(posonlyargs=[arg(arg='x')], vararg=arg(arg='y')), "
+        "body=[Return(value=JoinedStr(values=[FormattedValue(value=Name(id='x', ctx=Load()), conversion=114, "
+        "format_spec=JoinedStr(values=[Constant(value='>'), FormattedValue(value=Name(id='y', ctx=Load()), "
+        "conversion=-1)])), Constant(value='b')]))])])"
+    )

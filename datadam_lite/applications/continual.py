@@ -17,9 +17,9 @@ from datadam_lite.data import ImageSet
 from datadam_lite.distill import distill
 from datadam_lite.errors import DataDamError, check_type, known
 from datadam_lite.evaluate import evaluate
+from datadam_lite.labels import label
 from datadam_lite.preprocess import Preprocess
 from datadam_lite.protocol import Protocol
-from datadam_lite.provenance import label
 from datadam_lite.recipes import RECIPES, Recipe
 from datadam_lite.report import Report
 from datadam_lite.seeding import generator
