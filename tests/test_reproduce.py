@@ -371,6 +371,7 @@ def test_rows_are_compared_set_by_set(table6, tmp_path):
     pairs = zip(records["block1"]["rows"][0]["accuracies"], records["datadam"]["rows"][0]["accuracies"], strict=True)
     assert block1["gain"].models == [fmean(ours) - fmean(theirs) for ours, theirs in pairs]
     assert block1["report"].accuracies == records["block1"]["rows"][0]["accuracies"]
+    assert block1["iterations"] == records["block1"]["recipe"]["iterations"]
     assert block1["moved"] == pytest.approx(fmean(records["block1"]["moved"]))
     assert (block1["published"], block1["stale"], block1["file"]) == (None, [], "quick/digits-ipc1-block1.json")
 
@@ -380,7 +381,7 @@ def test_tables_hold_what_is_there(table6, tmp_path):
     ((title, table),) = tables("table6", "quick", tmp_path / "out").items()
     assert title == "digits, 1 per class, scale quick, protocol: fixed"
     lines = table.splitlines()
-    assert lines[0] == "|  | published | ours | 95 % over sets | minus DataDAM | moved | sets x networks |"
+    assert lines[0] == "|  | published | ours | 95 % over sets | minus DataDAM | iterations | moved | sets x networks |"
     assert [line.split(" | ")[0] for line in lines[2:]] == [
         f"| {says}" for says in ("DataDAM", "attention of block 1", "attention of block 2")
     ]

@@ -70,7 +70,7 @@ def test_an_unknown_record():
 def made(monkeypatch, tmp_path):
     """Write a copy of a record that was made with this code; changes to its fingerprints can be given."""
     monkeypatch.setattr(results, "FOLDER", tmp_path)
-    stored = json.loads((record.FOLDER / "cifar10-ipc1-dm.json").read_text())
+    stored = json.loads((record.FOLDER / "cpu/cifar10-ipc1-dm.json").read_text())
 
     def write(**changes):
         stored["code_of_files"] = code_of_files() | changes

@@ -161,7 +161,8 @@ def source(name: str) -> str:
 def stale(name: str) -> list[str]:
     """Return the files of the method that are not known to be as they were when the record was made.
 
-    Comments and docstrings don't count. A record without fingerprints of single files names them all.
+    Comments, docstrings and what only refuses bad input don't count. A record without fingerprints of single files
+    names them all.
     """
     return stale_files(read(name))
 

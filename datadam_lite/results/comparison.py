@@ -52,7 +52,8 @@ def compare(name: str, scale: str, folder: Path = FOLDER, *, sets: int | None = 
     sets: of each row, as in `plan`. Each has `says`, the row in words; `published`, as `printed`; `report`, ours;
     `gain`, a Report of the differences, set by set, to the experiment's first row under the same conditions (None for
     that row itself, or without it);
-    `moved`, how far the images moved on average, in standard deviations of a pixel (None: they are real images);
+    `iterations` of the distillation, and `moved`, how far the images moved on average, in standard deviations of a
+    pixel (None: they are real images, or it was not kept);
     `cost`, `protocol`, `file` and `stale`, the files of the method that have changed since.
 
     >>> [found["says"] for found in compare("table6", "quick")]
@@ -80,6 +81,7 @@ def _comparison(name: str, planned: Planned, record: dict, row: dict, reference:
         "protocol": row["protocol"], "scale": planned.run.scale, "steps": planned.run.steps,
         "published": printed(name, planned.row, planned.data, planned.run.ipc, row["network"], planned.run.steps),
         "report": Report(row["accuracies"]), "gain": _gain(row, reference) if reference else None,
+        "iterations": (record.get("recipe") or {}).get("iterations"),
         "moved": fmean(moved) if moved else None, "cost": record.get("cost"), "hardware": machine(record),
         "file": f"{planned.run.scale}/{planned.name}.json", "stale": stale_files(record),
     }  # fmt: skip
@@ -198,17 +200,21 @@ def tables(name: str, scale: str, folder: Path = FOLDER, *, sets: int | None = N
 
 
 def _accuracy(rows: Sequence[dict]) -> str:
-    lines = [("", "published", "ours", "95 % over sets", f"minus {rows[0]['says']}", "moved", "sets x networks")]
+    lines = [("", "published", "ours", "95 % over sets", f"minus {rows[0]['says']}", "iterations", "moved",
+              "sets x networks")]  # fmt: skip
     for each in rows:
         report, gain = each["report"], each["gain"]
         lines.append((
             each["says"] + " (older code)" * bool(each["stale"]), describe(each["published"]),
             f"{report.mean:.1f} ± {report.std:.1f}", _interval(report),
             "" if gain is None else f"{round(gain.mean, 1) + 0.0:+.1f} {_interval(gain)}" + " *" * clear(gain),
+            "" if each["iterations"] is None else f"{each['iterations']:,}",
             "" if each["moved"] is None else f"{each['moved']:.2f}",
             f"{len(report.accuracies)} x {len(report.accuracies[0])}",
         ))  # fmt: skip
-    return markdown(lines)
+    # A column that no row fills says nothing
+    filled = [column for column in zip(*lines, strict=True) if any(column[1:])]
+    return markdown(list(zip(*filled, strict=True)))
 
 
 def _interval(report: Report, digits: int = 1) -> str:

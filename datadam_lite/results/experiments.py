@@ -107,7 +107,7 @@ VARIANTS = {
     "code-norm": _datadam("with batch norm", norm="batch"),
     "code-scale": _datadam("loss x 100", loss_scale=100.0),
     "code-iterations": Variant("2.5 times the iterations", "datadam", longer=2.5),
-    "code-zca": _datadam("not whitened", zca=False),
+    "code-zca": Variant("not whitened", "datadam", {"zca": False}, pictures=True),
     "code-digits": Variant("all together", "datadam_code", {"statistics": "exact"}),  # the field has none for digits
     # Distilled with another network
     "by-alexnet": _datadam("by AlexNet", network="alexnet", norm="batch"),
@@ -157,7 +157,8 @@ EXPERIMENTS = {
     "study-code": Experiment(
         "where the paper and its code differ", "Which of the differences change the result?",
         "The paper describes one configuration, its code runs another; its maintainers recommend batch norm.",
-        ("datadam", "code-norm", "p1", "code-scale", "code-iterations", "code-zca", "datadam_code"), trial=BOTH,
+        ("datadam", "code-norm", "p1", "code-scale", "code-iterations", "code-zca", "datadam_code", "random-zca"),
+        trial=BOTH,
         but={"quick": ("datadam", "code-norm", "p1", "code-scale", "code-iterations", "code-digits")},
     ),
     "table2": Experiment(
@@ -176,7 +177,7 @@ EXPERIMENTS = {
     ),
     "table4": Experiment(
         "DataDAM, Table 4", "What do a step and its memory cost?",
-        "A step of DataDAM costs about what a step of DM does.",
+        "A step of DataDAM takes 0.09, 0.08 and 0.16 s at 1, 10 and 50 images per class, a step of DM 0.08 s.",
         ("datadam", "dm", "atom"), ipcs=THREE, shows="cost",
     ),
     "table5": Experiment(

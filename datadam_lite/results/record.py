@@ -23,10 +23,7 @@ DIGITS = {"method": "datadam", "sets": 10, "networks": 2, "changes": {"iteration
 LARGER = {"networks": 3, "changes": SHORT | {"iterations": 500}}  # 64 pixels, so four blocks
 
 RUNS = {
-    "cifar10-ipc1-dm": Run("dm", changes=SHORT),
-    "cifar10-ipc1-dm-zca": Run("dm", changes=SHORT | {"zca": True}),
     "cifar10-ipc1-datadam-zca-scale100": Run("datadam", changes=SHORT | {"loss_scale": 100.0}),
-    "cifar10-ipc1-datadam-scale1": Run("datadam", changes=SHORT | {"zca": False}),
     "cifar10-ipc1-datadam_code": Run("datadam_code", changes=SHORT, protocols=BOTH),
     # Is mixed precision as good? The same seeds in both.
     "cifar10-ipc1-float32": Run(**PRECISION, settings=Settings(compile=True)),

@@ -87,7 +87,7 @@ def plan(name: str, scale: str = "quick", *, sets: int | None = None) -> list[Pl
     trial = experiment.trial[scale]
     protocols = tuple(_protocol(size.protocols, *each) for each in TRIALS[trial].items())
     options = {"sets": sets, "networks": size.networks, "protocols": protocols, "scale": scale}
-    options |= {"settings": size.settings, "initial": False, "pictures": trial == "fixed"}
+    options |= {"settings": size.settings, "initial": False, "pictures": trial in ("fixed", "both protocols")}
     if search:
         options |= {"search": search, "protocols": (search.training,), "networks": 1, "pictures": False}
     if experiment.shows == "features":
