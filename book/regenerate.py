@@ -85,7 +85,8 @@ def chapters():
 
 def repository():
     """`repository:` of _config.yml: `url`, empty until the project has a public address, and `branch`."""
-    return yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    given = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    return given | {"url": given["url"].rstrip("/").removesuffix(".git")}
 
 
 def tags(cell):
