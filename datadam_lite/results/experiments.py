@@ -80,7 +80,7 @@ VARIANTS = {
     "forgetting": Variant("forgetting", "forgetting"),
     "dm": Variant("DM", "dm", pictures=True),
     "datadam": Variant("DataDAM", "datadam", pictures=True),
-    "datadam_code": Variant("all together: DataDAM as released", "datadam_code"),
+    "datadam_code": Variant("all together: DataDAM as released", "datadam_code", pictures=True),
     "atom": Variant("ATOM", "atom", pictures=True),
     "atom_channel": Variant("channel instead of spatial attention", "atom_channel", pictures=True),
     # What is matched. λ = 1 for the embedding alone, as in DM: at 0.01 the images would hardly move
@@ -157,7 +157,8 @@ EXPERIMENTS = {
     "study-code": Experiment(
         "where the paper and its code differ", "Which of the differences change the result?",
         "The paper describes one configuration, its code runs another; its maintainers recommend batch norm.",
-        ("datadam", "code-norm", "p1", "code-scale", "code-iterations", "code-zca", "datadam_code", "random-zca"),
+        ("datadam", "code-norm", "p1", "code-scale", "code-iterations", "code-zca", "datadam_code",
+         "random", "random-zca"),
         trial=BOTH,
         but={"quick": ("datadam", "code-norm", "p1", "code-scale", "code-iterations", "code-digits")},
     ),
