@@ -243,7 +243,8 @@ def small_multiples(panels: dict[str, list[tuple[int | float, ...]]], rows: tupl
     """Draw measures against quantities on logarithmic axes: a column per quantity, a row per measure.
 
     panels: label of the quantity -> points (quantity, measure of row 1, of row 2, …), in order; rows: labels of the
-    measures. The dashed line is proportional to the quantity, from its first point.
+    measures. The dashed line is proportional to the quantity, from its first point. The smallest and the largest
+    value of a measure are written on its axis.
 
     >>> figure = small_multiples({"classes": [(5, 1.0, 80), (10, 2.0, 80)]}, ("seconds", "megabytes"))
     >>> plt.close(figure)
@@ -259,7 +260,9 @@ def small_multiples(panels: dict[str, list[tuple[int | float, ...]]], rows: tupl
             axis.set_xticks(x, [f"{each:g}" for each in x])
             axis.minorticks_off()
         column[-1].set_xlabel(quantity)
-    for row, measure in zip(axes, rows, strict=True):
+    for i, (row, measure) in enumerate(zip(axes, rows, strict=True), 1):
         row[0].set_ylabel(measure)
-        row[0].yaxis.set_major_formatter("{x:g}")
+        values = [point[i] for points in panels.values() for point in points]
+        ends = min(values), max(values)
+        row[0].set_yticks(ends, [f"{each:.3g}" for each in ends])
     return figure

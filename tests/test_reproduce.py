@@ -421,6 +421,13 @@ def test_a_table_of_costs(tiny, threads, tmp_path):
         assert table.count("not available") == 6
 
 
+def test_a_row_says_in_which_precision_its_images_were_computed():
+    precisions = {each["row"]: each["precision"] for each in compare("study-code", "cpu")}
+    assert precisions["code-zca"] == "float32"
+    assert precisions["code-norm"] == "bfloat16"
+    assert precisions["random-zca"] is None  # real images
+
+
 def test_published_costs_stand_beside_ours():
     found = {"row": "datadam", "says": "DataDAM", "data": "cifar10", "ipc": 10, "hardware": "a machine"}
     shown = comparison._cost([found | {"cost": {"seconds of a step": 0.25, "peak bytes": None}}])

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from datadam_lite.applications.search import agreement, best
+from datadam_lite.coresets import CORESETS
 from datadam_lite.report import Report
 from datadam_lite.results import FOLDER, machine, published_continual, published_step, published_table, stale_files
 from datadam_lite.results.experiments import EXPERIMENTS, VARIANTS
@@ -54,7 +55,8 @@ def compare(name: str, scale: str, folder: Path = FOLDER, *, sets: int | None = 
     that row itself, or without it);
     `iterations` of the distillation, and `moved`, how far the images moved on average, in standard deviations of a
     pixel (None: they are real images, or it was not kept);
-    `cost`, `protocol`, `file` and `stale`, the files of the method that have changed since.
+    `cost`, `protocol`, `precision` of the distillation (None: real images), `file` and `stale`, the files of the
+    method that have changed since.
 
     >>> [found["says"] for found in compare("table6", "quick")]
     ['DataDAM', 'attention of block 1', 'attention of block 2']
@@ -83,6 +85,7 @@ def _comparison(name: str, planned: Planned, record: dict, row: dict, reference:
         "report": Report(row["accuracies"]), "gain": _gain(row, reference) if reference else None,
         "iterations": (record.get("recipe") or {}).get("iterations"),
         "moved": fmean(moved) if moved else None, "cost": record.get("cost"), "hardware": machine(record),
+        "precision": None if planned.run.method in CORESETS else record["numerics"]["precision"],
         "file": f"{planned.run.scale}/{planned.name}.json", "stale": stale_files(record),
     }  # fmt: skip
 

@@ -11,20 +11,16 @@ import typer
 
 from datadam_lite.data import load
 from datadam_lite.errors import known
-from datadam_lite.protocol import PROTOCOLS
 from datadam_lite.results import FOLDER
 from datadam_lite.results.run import Run, perform, write
 from datadam_lite.settings import Settings
 
 SHORT = {"iterations": 2000, "real_batch": 64}  # what two processor cores do in minutes
-BOTH = (PROTOCOLS["fixed"], PROTOCOLS["datadam_code"])
 PRECISION = {"method": "datadam", "sets": 3, "networks": 3, "changes": SHORT | {"iterations": 600}}
 DIGITS = {"method": "datadam", "sets": 10, "networks": 2, "changes": {"iterations": 200, "width": 32}}
 LARGER = {"networks": 3, "changes": SHORT | {"iterations": 500}}  # 64 pixels, so four blocks
 
 RUNS = {
-    "cifar10-ipc1-datadam-zca-scale100": Run("datadam", changes=SHORT | {"loss_scale": 100.0}),
-    "cifar10-ipc1-datadam_code": Run("datadam_code", changes=SHORT, protocols=BOTH),
     # Is mixed precision as good? The same seeds in both.
     "cifar10-ipc1-float32": Run(**PRECISION, settings=Settings(compile=True)),
     "cifar10-ipc1-bfloat16": Run(**PRECISION, settings=Settings(precision="bfloat16", compile=True)),
