@@ -15,10 +15,9 @@ from datadam_lite.results import FOLDER
 from datadam_lite.results.run import Run, perform, write
 from datadam_lite.settings import Settings
 
-SHORT = {"iterations": 2000, "real_batch": 64}  # what two processor cores do in minutes
-PRECISION = {"method": "datadam", "sets": 3, "networks": 3, "changes": SHORT | {"iterations": 600}}
+PRECISION = {"method": "datadam", "sets": 3, "networks": 3, "changes": {"iterations": 600, "real_batch": 64}}
 DIGITS = {"method": "datadam", "sets": 10, "networks": 2, "changes": {"iterations": 200, "width": 32}}
-LARGER = {"networks": 3, "changes": SHORT | {"iterations": 500}}  # 64 pixels, so four blocks
+LARGER = {"networks": 3, "changes": {"iterations": 500, "real_batch": 64}}  # 64 pixels, so four blocks
 
 RUNS = {
     # Is mixed precision as good? The same seeds in both.
