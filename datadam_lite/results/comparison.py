@@ -256,7 +256,7 @@ def _ranks(rows: Sequence[dict]) -> str:
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first line is its header.
+    """A Markdown table; the first line is its header. An accuracy and its ± are kept on one line.
 
     >>> print(markdown([("method", "%"), ("DM", "26.0")]))
     | method | % |
@@ -264,4 +264,5 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
     | DM | 26.0 |
     """
     header, *rest = ("| " + " | ".join(line) + " |" for line in lines)
-    return "\n".join([header, "|" + "---|" * len(lines[0]), *rest])
+    text = "\n".join([header, "|" + "---|" * len(lines[0]), *rest])
+    return text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")

@@ -104,6 +104,8 @@ VARIANTS = {
     "from-k_center": _datadam("from k-center", init="k_center"),
     "from-k_means": _datadam("from k-means", init="k_means"),
     "from-noise": _datadam("from noise", init="noise"),
+    "longer": Variant("20 times the iterations", "datadam", longer=20.0),
+    "from-noise-longer": Variant("from noise, 20 times the iterations", "datadam", {"init": "noise"}, longer=20.0),
     # What the released code has otherwise, one at a time
     "code-norm": _datadam("with batch norm", norm="batch"),
     "code-scale": _datadam("loss x 100", loss_scale=100.0),
@@ -220,6 +222,7 @@ EXPERIMENTS = {
         "DataDAM, Figure 3", "Does it matter where the images start?",
         "It hardly matters.",
         ("datadam", "from-k_center", "from-k_means", "from-noise"), ipcs=AS_PRINTED,
+        but={"quick": ("datadam", "from-k_center", "from-k_means", "from-noise", "longer", "from-noise-longer")},
     ),
     "figure4": Experiment(
         "DataDAM, Figure 4", "How heavy should the embedding weigh?",
