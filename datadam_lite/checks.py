@@ -22,6 +22,19 @@ def check_kind(name: str, value, wanted: type, instead: str) -> None:
         raise DataDamError(f"{name} must be of type {wanted.__name__}, not {type(value).__name__}; {instead}")
 
 
+def check_images(name: str, value) -> None:
+    """Refuse what is not one ImageSet: both that `load` returns, a name, or None.
+
+    >>> check_images("train", ("train", "test"))
+    Traceback (most recent call last):
+    datadam_lite.errors.DataDamError: train must be of type ImageSet, not tuple; dd.load returns two of them: train, \
+test = dd.load(name).
+    """
+    from datadam_lite.data import ImageSet
+
+    check_kind(name, value, ImageSet, "dd.load returns two of them: train, test = dd.load(name).")
+
+
 def check_choice(n: int, points: int) -> None:
     """Refuse to choose none, or more than there are.
 

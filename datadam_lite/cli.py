@@ -55,7 +55,8 @@ def distill_command(
         str | None,
         typer.Option(
             "--recipe", show_default="datadam",
-            help=f"One of {', '.join(RECIPES)}; 'datadam recipes' lists their constants.",
+            help=f"One of {', '.join(RECIPES)}; 'datadam recipes' lists their constants. Beside --config "
+            "it replaces all constants of that file.",
         ),
     ] = None,
     change: Annotated[
@@ -70,7 +71,10 @@ def distill_command(
         int | None, typer.Option(help="Of everything random: start, batches, networks.", show_default="0")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Repeat the run that wrote this OUT.json; options beside it change it.")
+        Path | None,
+        typer.Option(
+            help="Repeat the run that wrote this OUT.json; options beside it change it: --set a constant, --recipe all."
+        ),
     ] = None,
     root: Annotated[str | None, typer.Option(help=option.ROOT, show_default="data")] = None,
     size: option.Size = None,

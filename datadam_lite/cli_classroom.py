@@ -92,7 +92,8 @@ def grade_folder(folder: Path, assignment: str, secret: str, out: Path, *, overw
         raise DataDamError(f"there is no notebook in {folder}; expected files that end with .ipynb.")
     targets = {path: out / path.relative_to(folder) for path in paths}
     for target in targets.values():
-        option.refuse_existing(target.with_suffix(RESULTS), overwrite=overwrite, option="--json")
+        written = target.with_suffix(RESULTS), target.with_suffix(READABLE)
+        option.refuse_existing(*written, overwrite=overwrite, option="--json")
     width, failed = max(len(str(path.relative_to(folder))) for path in paths), 0
     for path, target in targets.items():
         try:

@@ -36,6 +36,7 @@ def evaluate_command(
     protocol: option.ProtocolName = "fixed",
     epochs: option.Epochs = None,
     width: option.Width = None,
+    depth: option.Depth = None,
     norm: option.Norm = None,
     baselines: option.Baselines = True,
     out: option.Json = None,
@@ -52,6 +53,7 @@ def evaluate_command(
     entry: option.Entry = -1,
     factor: option.Factor = 1,
     train_in: option.TrainIn = None,
+    mirror: option.MirrorOfTheirs = None,
     frozen: Annotated[
         bool,
         typer.Option(
@@ -67,12 +69,12 @@ def evaluate_command(
     option.refuse_existing(out, overwrite=overwrite, option="--json")
     settings = Settings(device, precision, compile)
     with first_alone():
-        train, test = load(data, root, size=size, resize=resize)
+        train, test = load(data, root, size=size, resize=resize, mirror=mirror)
     if frozen:
         return _frozen(files, train, test, preprocessing, settings, out)
     reading = {"preprocessing": preprocessing, "labels": labels, "soft": soft, "entry": entry}
     sets = [read_set(file, train, factor=factor, train_in=train_in, **reading) for file in files]
-    chosen = _protocol(protocol, sets[0], epochs=epochs, width=width, norm=norm)
+    chosen = _protocol(protocol, sets[0], epochs=epochs, width=width, depth=depth, norm=norm)
     trial = _Trial(chosen, [chosen.network], networks, settings)
     return _evaluate(trial, _candidates(files, sets, train, baselines), test, _cards(files, sets), out)
 
@@ -89,6 +91,7 @@ def cross_architecture_command(
     protocol: option.ProtocolName = "fixed",
     epochs: option.Epochs = None,
     width: option.Width = None,
+    depth: option.Depth = None,
     norm: option.Norm = None,
     baselines: option.Baselines = True,
     out: option.Json = None,
@@ -111,7 +114,7 @@ def cross_architecture_command(
     with first_alone():
         train, test = load(data, root, size=size, resize=resize)
     sets = [SyntheticSet.load(file) for file in files]
-    chosen = _protocol(protocol, sets[0], epochs=epochs, width=width, norm=norm)
+    chosen = _protocol(protocol, sets[0], epochs=epochs, width=width, depth=depth, norm=norm)
     trial = _Trial(chosen, names, networks, Settings(device, precision, compile))
     _evaluate(trial, _candidates(files, sets, train, baselines), test, _cards(files, sets), out)
 
@@ -168,7 +171,8 @@ def _protocol(name: str, chosen: SyntheticSet, **wanted) -> Protocol:
         positive(epochs=changes["epochs"])
         changes["drop_after"] = max(1, protocol.drop_after * changes["epochs"] // protocol.epochs)
     changed = replace(protocol, **changes)
-    said = {"epochs": f"{changed.epochs} epochs", "width": f"width {changed.width}", "norm": f"norm {changed.norm}"}
+    said = {"epochs": f"{changed.epochs} epochs"}
+    said |= {key: f"{key} {getattr(changed, key)}" for key in ("width", "depth", "norm")}
     return replace(changed, name=", ".join([name, *(text for key, text in said.items() if key in changes)]))
 
 

@@ -40,6 +40,14 @@ Mirror = Annotated[
     ),
 ]
 
+MirrorOfTheirs = Annotated[
+    bool | None,
+    typer.Option(
+        "--mirror/--no-mirror", rich_help_panel=THEIRS, show_default="the data set's",
+        help="Whether a mirrored image keeps its class, and may be trained on. Files of this package know.",
+    ),
+]  # fmt: skip
+
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; by default a GPU if there is one.")]
 PRECISION = f"Number format of the convolutions: {' or '.join(PRECISIONS)}."
 COMPILE = "Use torch.compile: slow start, fast steps."
@@ -58,6 +66,7 @@ Networks = Annotated[int, typer.Option(help="How many fresh networks to train on
 ProtocolName = Annotated[str, typer.Option("--protocol", help=f"How they are trained: {', '.join(PROTOCOLS)}.")]
 Epochs = Annotated[int | None, typer.Option(help="Epochs of training; by default the protocol's.")]
 Width = Annotated[int | None, typer.Option(help="Width of the ConvNet; by default that of the set's recipe.")]
+Depth = Annotated[int | None, typer.Option(help="Blocks of the ConvNet; by default the protocol's, or by image size.")]
 Norm = Annotated[str | None, typer.Option(help=f"Norm of the ConvNet: {', '.join(NORMS)}; by default the protocol's.")]
 Baselines = Annotated[bool, typer.Option(help="Also the sets' own initial images and random real ones.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write what was evaluated, how, and all accuracies.")]

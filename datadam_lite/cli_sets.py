@@ -96,6 +96,7 @@ def convert_command(
     entry: option.Entry = -1,
     factor: option.Factor = 1,
     train_in: option.TrainIn = None,
+    mirror: option.MirrorOfTheirs = None,
     root: option.Root = "data",
     size: option.Size = None,
     resize: option.Resize = None,
@@ -110,7 +111,7 @@ def convert_command(
     option.refuse_existing(out, beside, overwrite=overwrite)
     if layout == "folder" and out.exists():
         raise DataDamError(f"{out} exists, and a folder is never replaced; choose another --out.")
-    train = load(data, root, size=size, resize=resize)[0] if data else None
+    train = load(data, root, size=size, resize=resize, mirror=mirror)[0] if data else None
     reading = {"preprocessing": preprocessing, "labels": labels, "soft": soft, "entry": entry}
     chosen = read_set(file, train, factor=factor, train_in=train_in, **reading)
     print(show_card(card(file, chosen)))

@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datadam_lite.checks import check_choice
+from datadam_lite.checks import check_choice, check_images
 from datadam_lite.data import ImageSet
 from datadam_lite.errors import known, positive
 from datadam_lite.evaluate import train_network
@@ -30,13 +30,14 @@ from datadam_lite.synthetic import SyntheticSet
 def random(train: ImageSet, ipc: int, seed: int = 0) -> Int64[Tensor, " n"]:
     """Draw ipc images of every class; row numbers, class-major.
 
-    Raises: DataDamError if a class holds fewer than ipc images. The other coresets do, too.
+    Raises: DataDamError if a class holds fewer than ipc images, or `train` is no ImageSet. The other coresets do, too.
 
     >>> from datadam_lite.data import load
     >>> train, _ = load("digits")
     >>> len(random(train, 2))
     20
     """
+    check_images("train", train)
     return train.sample(ipc, generator(seed, "random coreset"))
 
 
@@ -139,6 +140,7 @@ def one_per_cluster(
 
 
 def _by_rule(rule: Callable, train: ImageSet, ipc: int, seed: int, **embedding) -> Int64[Tensor, " n"]:
+    check_images("train", train)
     train.require(ipc)
     features = embed(train, seed, **embedding)
     shuffled = _shuffled(train, seed)
@@ -201,6 +203,7 @@ def forgetting(
     >>> train.labels[forgetting(train, 1, width=8, epochs=2)].tolist()
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
+    check_images("train", train)
     train.require(ipc)
     events = forgetting_events(learning_history(train, seed, width=width, epochs=epochs, settings=settings))
     ranked = [rows[events[rows].argsort(descending=True, stable=True)] for rows in _shuffled(train, seed)]

@@ -12,7 +12,7 @@ from torch import Tensor
 from datadam_lite import distributed
 from datadam_lite.augment import Draw, augment, draw, operations
 from datadam_lite.checkpoint import checkpoint_exists, load_checkpoint, save_checkpoint
-from datadam_lite.checks import check_kind
+from datadam_lite.checks import check_images, check_kind
 from datadam_lite.chunks import check_work, chunk_size, halved, slices
 from datadam_lite.data import ImageSet
 from datadam_lite.errors import DataDamError, check_type
@@ -52,8 +52,8 @@ class Distiller:
     After k steps `images` is a function of (train, recipe, seed, settings, k) and of nothing else.
     If several processes share the run (see `distributed`), each steps the images of its own classes.
 
-    Raises: DataDamError if a class holds too few images, `settings.chunk` would change what batch norm computes,
-    or there is not a chunk for every process.
+    Raises: DataDamError if an argument is of another kind, a class holds too few images, `settings.chunk` would change
+    what batch norm computes, or there is not a chunk for every process.
 
     >>> from datadam_lite.data import load
     >>> train, _ = load("digits")
@@ -65,8 +65,9 @@ class Distiller:
     def __init__(
         self, train: ImageSet, ipc: int, recipe: Recipe, *, seed: int = 0, settings: Settings | None = None
     ):
-        check_kind("train", train, ImageSet, "dd.load returns two of them: train, test = dd.load(name).")
+        check_images("train", train)
         check_kind("recipe", recipe, Recipe, "of a name: dd.recipe(name).")
+        check_kind("settings", settings or Settings(), Settings, "of a device: dd.Settings(device).")
         check_type("ipc", ipc, int)
         check_type("seed", seed, int)
         train.require(ipc)
@@ -315,6 +316,11 @@ def distill(
     >>> distill(train, 1, width=8, real_batch=8, iterations=2).images.shape
     torch.Size([10, 1, 8, 8])
     """
+    if callable(method):
+        raise DataDamError(
+            "expected a recipe or its name; received a function. Pass it as the attention: distill(train, ipc, "
+            "attention=function)."
+        )
     distiller = Distiller(train, ipc, recipe(method, **changes), seed=seed, settings=settings)
     if checkpoint and checkpoint_exists(checkpoint):
         distiller.load_checkpoint(checkpoint)

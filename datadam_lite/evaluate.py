@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datadam_lite.augment import Draw, augment, draw, operations
-from datadam_lite.checks import check_finite, check_kind
+from datadam_lite.checks import check_finite, check_images, check_kind
 from datadam_lite.data import ImageSet
 from datadam_lite.distributed import share, sum_over_ranks
 from datadam_lite.errors import DataDamError, check_type
@@ -39,6 +39,8 @@ def train_network(
     generator: on the CPU, whatever the device of `settings`; decides the network, the order of the images and the
     augmentation.
 
+    Raises: DataDamError if an argument is of another kind.
+
     >>> from datadam_lite.coresets import random
     >>> from datadam_lite.data import load
     >>> from datadam_lite.preprocess import Preprocess
@@ -47,6 +49,10 @@ def train_network(
     >>> train_network(chosen, generator(0, "example"), protocol=Protocol(epochs=2, width=8)).training
     False
     """
+    check_kind("a set", chosen, SyntheticSet, "read a file with dd.SyntheticSet.load(path).")
+    check_kind("generator", generator, torch.Generator, "of a seed: dd.generator(seed).")
+    check_kind("protocol", protocol or Protocol(), Protocol, "of a name: dd.PROTOCOLS[name].")
+    check_kind("settings", settings or Settings(), Settings, "of a device: dd.Settings(device).")
     return train_networks(chosen, [generator], protocol=protocol, settings=settings)[0]
 
 
@@ -135,7 +141,8 @@ def evaluate(
 ) -> Report:
     """Train `networks` fresh networks on each set and test them on real images.
 
-    Raises: DataDamError if the sets do not fit the test images, hold NaN, or a training diverges.
+    Raises: DataDamError if an argument is of another kind, the sets do not fit the test images or hold NaN, or a
+    training diverges.
 
     >>> from datadam_lite.coresets import random
     >>> from datadam_lite.data import load
@@ -148,6 +155,11 @@ def evaluate(
     check_type("networks", networks, int)
     check_kind("protocol", protocol or Protocol(), Protocol, "of a name: dd.PROTOCOLS[name].")
     check_kind("settings", settings or Settings(), Settings, "of a device: dd.Settings(device).")
+    if not (isinstance(sets, SyntheticSet) or hasattr(sets, "__iter__")):
+        raise DataDamError(
+            f"expected a SyntheticSet, or a list of them; received {type(sets).__name__}. Read a file with "
+            "dd.SyntheticSet.load(path)."
+        )
     sets = [sets] if isinstance(sets, SyntheticSet) else list(sets)
     if networks < 1 or not sets:
         raise DataDamError(f"expected at least one set and one network; received {len(sets)} and {networks}.")
@@ -216,7 +228,7 @@ def cross_architecture(
 
     architectures: names from `networks.NETWORKS`.
 
-    Raises: DataDamError for an unknown name, or images too small for a network.
+    Raises: DataDamError for an unknown name, images too small for a network, or what `evaluate` refuses.
 
     >>> from datadam_lite.coresets import random
     >>> from datadam_lite.data import load
@@ -228,6 +240,10 @@ def cross_architecture(
     """
     if isinstance(architectures, str):
         raise DataDamError(f"architectures must be a list of names, such as [{architectures!r}].")
+    if not hasattr(architectures, "__iter__"):
+        raise DataDamError(f'architectures must be a list of names, such as ["convnet"]; received {architectures!r}.')
+    check_images("test", test)
+    check_kind("protocol", protocol or Protocol(), Protocol, "of a name: dd.PROTOCOLS[name].")
     protocols = {name: replace(protocol or Protocol(), network=name) for name in architectures}
     for each in protocols.values():
         each.build(test.shape, len(test.classes))  # what can't be built says so before any is trained
@@ -239,7 +255,7 @@ def cross_architecture(
 
 def _check_fit(chosen: SyntheticSet, test: ImageSet) -> None:
     check_kind("a set", chosen, SyntheticSet, "read a file with dd.SyntheticSet.load(path).")
-    check_kind("test", test, ImageSet, "dd.load returns two of them: train, test = dd.load(name).")
+    check_images("test", test)
     check_finite([chosen.images], "the images of a set", "there is nothing to learn from it.")
     if not len(chosen) or not len(test):
         raise DataDamError(f"expected images to train on and to test on; received {len(chosen)} and {len(test)}.")

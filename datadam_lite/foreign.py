@@ -19,7 +19,7 @@ from datadam_lite.errors import DataDamError, known
 from datadam_lite.files import replacing
 from datadam_lite.foreign_files import find, is_safetensors, raw, tensors
 from datadam_lite.foreign_labels import class_numbers, counts, in_class_order, kind, of_folders
-from datadam_lite.foreign_space import certain, field_constants, spread, state
+from datadam_lite.foreign_space import certain, field_constants, note, spread, state
 from datadam_lite.foreign_weights import read_network
 from datadam_lite.initial import reexpress
 from datadam_lite.preprocess import Preprocess
@@ -39,8 +39,8 @@ def read(
     beside them, KIP's npz, a folder of one folder of pictures per class, or our safetensors;
     train: the data set it was distilled from, which gives the classes;
     preprocessing: what had been done to the numbers in the file: "none" (pixels in [0, 1]), "field" (the mean and
-    std of released code), "exact" (those of `train`), "zca" (field, then whitened, as DataDAM's code), "zca-pixels"
-    (whitened alone, as MTT's), or a Preprocess;
+    std of released code), "exact" (those of `train`), "zca" (field, then whitened, as DataDAM's code), "zca-exact"
+    (exact, then whitened, as the recipes here), "zca-pixels" (whitened alone, as MTT's), or a Preprocess;
     labels: the file that holds them, or "class order" if the file has none and its images go class by class;
     soft: "argmax" turns soft labels into the class they favour; entry: which of several sets, -1 the last.
 
@@ -75,15 +75,15 @@ def read(
         hard = in_class_order(len(images), len(train.classes))
     elif content.labels is None:
         raise DataDamError(
-            f"{path} holds images without labels, and no file of labels lies beside it. Give one as labels=FILE, "
-            f'or labels="{CLASS_ORDER}" if its images go class by class.'
+            f"{path} holds images without labels, and no file of labels lies beside it. Give one (--labels FILE, or "
+            f'labels=FILE in Python), or "{CLASS_ORDER}" for it if the images go class by class.'
         )
     elif content.names:
         hard = of_folders(content.labels, content.names, train)
     else:
         hard = class_numbers(content.labels, len(train.classes), soft)
     _check(images, hard, train)
-    preprocess, stated = state(images, train, preprocessing)
+    preprocess, stated = state(images, train, preprocessing, content.note)
     images = preprocess.apply(images) if images.dtype == torch.uint8 else images.float().contiguous()
     provenance = {
         "method": "unknown", "data": train.name, "read_from": Path(path).name, "layout": content.layout,
@@ -210,7 +210,7 @@ def _listing(found: dict[str, Tensor], most: int = 40) -> str:
 
 def _labels(labels: Tensor | None) -> str:
     if labels is None:
-        return f'not in this file nor beside it; perhaps implied: labels="{CLASS_ORDER}"'
+        return f'not in this file nor beside it; perhaps implied by a "{CLASS_ORDER}"'
     stored = kind(labels)
     if not stored.startswith("one") or not len(labels) or labels.min() < 0 or labels.max() > 1e6:
         return stored
@@ -255,7 +255,7 @@ def write(chosen: SyntheticSet, path: str | Path, layout: str = "safetensors") -
 def _write_data(chosen: SyntheticSet, path: Path) -> None:
     pair = [chosen.images.detach().cpu(), chosen.labels.cpu()]
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        torch.save({"data": [pair], "accs_all_exps": {}, "preprocessing": str(chosen.preprocess)}, file)
+        torch.save({"data": [pair], "accs_all_exps": {}, "preprocessing": note(chosen.preprocess)}, file)
 
 
 def _write_pair(chosen: SyntheticSet, path: Path) -> None:

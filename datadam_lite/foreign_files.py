@@ -9,6 +9,7 @@ import zipfile
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -228,6 +229,11 @@ def _refusal(path: Path, error: Exception) -> str:
             f"{path} is refused: it is a pickle that asks to import {', '.join(wanted)}, and reading it could run any "
             "code. If you trust who made it, open it with the toolkit it comes from, and save plain tensors: "
             "torch.save([images, labels], path)."
+        )
+    if isinstance(error, UnpicklingError | IndexError):  # whose texts are advice of PyTorch's, and say nothing here
+        return (
+            f"{path} can't be read: it is no whole file that torch.save wrote; {EXPECTED}. Check which file you gave, "
+            "or copy or download it again."
         )
     why = (str(error).splitlines() or [""])[0][:200]
     return f"{path} can't be read ({type(error).__name__}: {why}); {EXPECTED}. Copy or download it again."

@@ -45,7 +45,8 @@ def class_numbers(labels: Shaped[Tensor, "*shape"], classes: int, soft: str | No
     if stored == "soft" and soft is None:
         raise DataDamError(
             f"the labels are soft: {classes} scores for each image, which training here does not use. Numbers of "
-            'their method need them; to train on the favoured classes instead, give soft="argmax".'
+            "their method need them; to train on the favoured classes instead, give --soft argmax (soft='argmax' in "
+            "Python)."
         )
     numbers = labels if labels.ndim == 1 else labels.double().argmax(1)
     if len(numbers) and not 0 <= numbers.min() <= numbers.max() < classes:
@@ -59,7 +60,7 @@ def class_numbers(labels: Shaped[Tensor, "*shape"], classes: int, soft: str | No
 def of_folders(labels: Int64[Tensor, " n"], names: tuple[str, ...], train: ImageSet) -> Int64[Tensor, " n"]:
     """Turn numbers of folders into numbers of classes: folders are called as classes, or are numbers as 00000.
 
-    Raises: DataDamError if they are neither.
+    Raises: DataDamError if they are neither, or a number is that of no class.
     """
     if set(names) <= set(train.classes):
         numbers = [train.classes.index(name) for name in names]
@@ -69,6 +70,11 @@ def of_folders(labels: Int64[Tensor, " n"], names: tuple[str, ...], train: Image
         raise DataDamError(
             f"the folders {', '.join(names[:6])} are not classes of {train.name}, which are "
             f"{', '.join(train.classes[:6])} …; name each folder as its class, or by its number: 00000, 00001, …"
+        )
+    if max(numbers) >= len(train.classes):
+        raise DataDamError(
+            f"the folders {', '.join(names[:6])} can't be the {len(train.classes)} classes of {train.name}: numbers "
+            f"count from 00000 to {len(train.classes) - 1:05d}. Rename them so, or by the names of the classes."
         )
     return torch.tensor(numbers)[labels]
 

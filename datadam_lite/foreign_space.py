@@ -1,5 +1,6 @@
 """Which preprocessing the numbers in a foreign file had: stated by its reader, and checked as far as it can be."""
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -22,6 +23,7 @@ SPACES: dict[str, Callable[[ImageSet], Preprocess]] = {
     "field": lambda train: Preprocess.fit(train, statistics="field"),  # DC, DSA, DM, DataDAM, DC-Bench
     "exact": Preprocess.fit,  # the mean and std that the training images really have
     "zca": lambda train: Preprocess.fit(train, statistics="field", zca=True),  # DataDAM --zca
+    "zca-exact": lambda train: Preprocess.fit(train, zca=True),  # this package's recipes, whatever the images
     "zca-pixels": lambda train: Preprocess.fit(train, zca=True, zca_space="pixels"),  # MTT, TESLA, DATM --zca
 }
 CONSTANTS = tuple[tuple[float, ...], tuple[float, ...]]
@@ -70,34 +72,76 @@ def _whole(pixels: Tensor) -> bool:
     return bool(levels.min() > -0.5 and levels.max() < 255.5 and (levels - levels.round()).abs().max() < 0.02)
 
 
-def state(images: Tensor, train: ImageSet, preprocessing: str | Preprocess | None) -> tuple[Preprocess, str]:
+def note(preprocess: Preprocess) -> str:
+    """Say which preprocessing the images of a file had, if the file has no room for the matrices.
+
+    >>> note(Preprocess(torch.zeros(1), torch.ones(1)))
+    '(pixel/255 - [0.0000]) / [1.0000], no ZCA'
+    """
+    return str(preprocess).replace("(matrices in this file)", "(fitted to the training images; not in this file)")
+
+
+def state(
+    images: Tensor, train: ImageSet, preprocessing: str | Preprocess | None, told: str | None = None
+) -> tuple[Preprocess, str]:
     """Return the preprocessing the reader states, and a sentence for the provenance.
+
+    told: the `note` of the file, if it has one.
 
     Raises: DataDamError if nothing is stated and the numbers aren't 8-bit, or what is stated can't be true.
     """
     if images.dtype == torch.uint8 and preprocessing not in (None, "none"):
         raise DataDamError(
-            f"pictures of 8-bit pixels had no preprocessing; received {preprocessing}. Leave it out; "
-            "`into` then takes the images to the space you want to train in."
+            f"pictures of 8-bit pixels had no preprocessing; received {preprocessing}. Leave it out; `into` "
+            "(--train-in) then takes the images to the space you want to train in."
         )
     if isinstance(preprocessing, Preprocess):
         return preprocessing, f"{preprocessing}: given by the reader"
     seems = certain(images, constants(train))
     says = "; ".join(f"{name!r}: {why}" for name, why in seems.items())
     if preprocessing is None and images.dtype != torch.uint8:
+        had = "which preprocessing its images had"
         raise DataDamError(
-            f"the file does not say which preprocessing its images had ({spread(images)}); "
+            f"the file {f'says in words alone {had}, {told}' if told else f'does not say {had}'} ({spread(images)}); "
             + (f"its values suggest {says}. " if seems else "its values alone don't tell. ")
-            + f"State it as preprocessing=…, one of {', '.join(SPACES)}, or a Preprocess; ask who made the file."
+            + f"State it (--preprocessing NAME, or preprocessing=NAME in Python): one of {', '.join(SPACES)}; in "
+            "Python also a Preprocess. Ask who made the file."
         )
     name = preprocessing or "none"
     space = known(name, SPACES, "preprocessing")
     if seems and name not in seems:
         raise DataDamError(
-            f"the images can't have the preprocessing {name!r} ({spread(images)}): they fit {says}. State that; "
-            "`into` then takes the images to the space you want to train in."
+            f"the images can't have the preprocessing {name!r} ({spread(images)}): they fit {says}. State that; `into` "
+            "(--train-in) then takes the images to the space you want to train in."
         )
-    return space(train), f"{name}: {'certain, ' + seems[name] if name in seems else 'stated by the reader'}"
+    preprocess = space(train)
+    if told and _steps(told) != _steps(note(preprocess)):
+        raise DataDamError(
+            f"the file says that its images had {told}; received the preprocessing {name!r}, which would be "
+            f"{note(preprocess)}. State the one they had."
+        )
+    if name == "none" and images.is_floating_point():
+        _check_pixels(images)
+    return preprocess, f"{name}: {'certain, ' + seems[name] if name in seems else 'stated by the reader'}"
+
+
+def _steps(told: str) -> str:
+    """What was done to the images, of a note, without where the matrices are."""
+    return told.split(" whitening (")[0]
+
+
+def _check_pixels(images: Tensor) -> None:
+    """Refuse numbers that are no pixels in [0, 1]; warn of others, as distilled pixels may stray a little."""
+    if images.max() > 1 and bool((images == images.round()).all()):
+        raise DataDamError(
+            f'expected pixels in [0, 1] for the preprocessing "none"; received whole numbers ({spread(images)}). '
+            "Divide them by 255, and write the file again."
+        )
+    if images.min() < -0.5 or images.max() > 1.5:
+        warnings.warn(
+            f'the preprocessing "none" means pixels in [0, 1]; this file has {spread(images)}. If its images were '
+            "normalised, state that: accuracies of them would be wrong.", stacklevel=4,
+        )  # fmt: skip
 
 
 def spread(values: Tensor) -> str:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from torch import Tensor
 from torchvision.utils import make_grid
 
@@ -57,17 +58,21 @@ def show_images(
 
 
 def picture(chosen: SyntheticSet, path: str | Path | None = None, *, columns: int | None = None) -> Figure:
-    """Draw a whole set as one grid, a column for each class (or `columns` images a line); save it if asked.
+    """Draw a whole set as one grid, class by class; save it if asked.
+
+    A column for each class, under its name, if at most 20 classes have equally many images; else lines of 20 (or of
+    `columns`) images.
 
     Raises: DataDamError if the file can't be written.
     """
     kind = Path(path or "a.png").suffix.lstrip(".").lower() or "png"
     if kind not in FigureCanvasBase.get_supported_filetypes():
         raise DataDamError(f"a picture can't be written as .{kind} ({path}); use .png, .pdf, .svg or .jpeg.")
-    classes, ipc = chosen.classes, int(chosen.ipc)
-    images = chosen.pixels()
-    if columns is None and len(classes) <= 20:
-        columns, images = len(classes), images.unflatten(0, (len(classes), ipc)).transpose(0, 1).flatten(0, 1)
+    classes, held = chosen.classes, chosen.labels.bincount(minlength=len(chosen.classes))
+    images = chosen.pixels()[chosen.labels.argsort(stable=True)]
+    by_class = columns is None and len(classes) <= 20 and len(held.unique()) == 1
+    if by_class:
+        columns, images = len(classes), images.unflatten(0, (len(classes), -1)).transpose(0, 1).flatten(0, 1)
     columns = columns or 20
     side = images.shape[-1] + 1
     grid = make_grid(images, nrow=columns, padding=1, pad_value=1).permute(1, 2, 0).numpy()
@@ -75,7 +80,7 @@ def picture(chosen: SyntheticSet, path: str | Path | None = None, *, columns: in
     axis.imshow(grid, interpolation="nearest")
     axis.set(yticks=[], xticks=[])
     axis.grid(visible=False)
-    if columns == len(classes):
+    if by_class:
         centres = [side * (k + 0.5) for k in range(columns)]
         axis.set_xticks(centres, classes, rotation=30 if max(map(len, classes)) > 3 else 0, ha="center")
         axis.xaxis.tick_top()
@@ -235,6 +240,7 @@ def loss_curve(chosen: SyntheticSet) -> Figure:
     ):
         axis.plot(range(1, len(values) + 1), values, dashes, label=name)
     axis.set(xlabel="iteration", ylabel="weighted term of the loss", yscale="log")
+    axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.7)))  # over less than a decade too
     axis.legend()
     return figure
 

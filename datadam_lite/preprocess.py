@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from kornia.enhance import linear_transform, zca_mean
 from torch import Tensor
 
+from datadam_lite.checks import check_images
 from datadam_lite.data import ImageSet
 from datadam_lite.errors import DataDamError, known, positive
 
@@ -34,13 +35,13 @@ def _of_the_field(train: ImageSet) -> tuple[Tensor, Tensor]:
     if train.name not in FIELD_STATISTICS:
         raise DataDamError(
             f"the field has no normalisation constants for {train.name!r}, only for {', '.join(FIELD_STATISTICS)}; "
-            'use statistics="exact".'
+            "take the exact ones: statistics='exact' (--set statistics=exact) of a recipe, 'exact' of a file."
         )
     mean, std = (torch.tensor(values) for values in FIELD_STATISTICS[train.name])
     if len(mean) != train.shape[0]:
         raise DataDamError(
             f"the field's constants for {train.name!r} have {len(mean)} channels, these images {train.shape[0]}; "
-            'use statistics="exact".'
+            "take the exact ones: statistics='exact' (--set statistics=exact) of a recipe, 'exact' of a file."
         )
     return mean, std
 
@@ -80,8 +81,10 @@ class Preprocess:
         zca_space: what is whitened, "normalised" pixels (DataDAM's code) or plain "pixels" in [0, 1] (MTT's: then
         nothing is normalised). An eps of 0.1 is much stronger on plain pixels, whose variance is some 16 times smaller.
 
-        Raises: DataDamError for an unknown name, a data set the field has no constants for, or an eps of 0 or below.
+        Raises: DataDamError for what is no ImageSet, an unknown name, a data set the field has no constants for, or an
+        eps of 0 or below.
         """
+        check_images("train", train)
         normalise = cls(*known(statistics, STATISTICS, "statistics")(train))
         if not zca:
             return normalise

@@ -5,16 +5,29 @@ from dataclasses import dataclass
 
 from scipy.stats import t as student_t
 
+from datadam_lite.errors import DataDamError
+
 
 @dataclass(frozen=True)
 class Report:
     """Test accuracies in percent: one row per set, one column per network.
+
+    Raises: DataDamError unless there is a row, and a number in every row.
 
     >>> Report([[60.0, 64.0], [62.0, 66.0]])
     63.0 ± 2.6 % (2 sets x 2 networks)
     """
 
     accuracies: list[list[float]]
+
+    def __post_init__(self):
+        if not isinstance(self.accuracies, list | tuple) or not self.accuracies or not all(
+            isinstance(row, list | tuple) and row for row in self.accuracies
+        ):
+            raise DataDamError(
+                "expected a list of accuracies for each set, a number for each network, such as [[60.0, 62.0]] for one "
+                f"set; received {self.accuracies!r}."
+            )
 
     @property
     def models(self) -> list[float]:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from datadam_lite.checks import check_kind
+from datadam_lite.checks import check_images, check_kind
 from datadam_lite.data import ImageSet
 from datadam_lite.errors import DataDamError
 from datadam_lite.files import replacing
@@ -57,12 +57,16 @@ class SyntheticSet:
     def from_real(cls, train: ImageSet, rows: Tensor, preprocess: Preprocess, **provenance) -> "SyntheticSet":
         """Return the real training images of these rows, as a set to train on.
 
+        Raises: DataDamError if an argument is of another kind.
+
         >>> from datadam_lite.coresets import random
         >>> from datadam_lite.data import load
         >>> train, _ = load("digits")
         >>> SyntheticSet.from_real(train, random(train, 2), Preprocess.fit(train)).ipc
         2.0
         """
+        check_images("train", train)
+        check_kind("preprocess", preprocess, Preprocess, "fit one: dd.Preprocess.fit(train).")
         return cls(
             preprocess.apply(train.images[rows]), train.labels[rows], train.classes, preprocess,
             train.mirror, {"data": train.name, **provenance}, rows,
@@ -133,6 +137,7 @@ class SyntheticSet:
 
         Raises: DataDamError if it did not start from real images, or `train` is another data set.
         """
+        check_images("train", train)
         if self.initial_rows is None:
             raise DataDamError("this set did not start from real images, or not from unchanged ones: see its recipe.")
         recorded = self.provenance.get("data_sha256")

@@ -14,7 +14,7 @@ import datadam_lite as dd
 from datadam_lite import DataDamError
 from datadam_lite.attention import attend
 from datadam_lite.cli_options import alone, refuse_existing
-from datadam_lite.coresets import farthest_first, follow_mean
+from datadam_lite.coresets import CORESETS, farthest_first, follow_mean
 from datadam_lite.errors import positive
 
 SMALL = {"width": 8, "real_batch": 8, "iterations": 2}
@@ -46,6 +46,47 @@ OTHER_KINDS = {
     "both as test": (lambda d, c: dd.evaluate(c, d), "test must be of type ImageSet, not tuple; dd.load returns two"),
     "protocol": (lambda d, c: dd.evaluate(c, d[1], protocol="fixed"), "protocol must be of type Protocol, not str; of"),
     "settings": (lambda d, c: dd.evaluate(c, d[1], settings="cpu"), "settings must be of type Settings, not str; of"),
+    "no sets": (lambda d, c: dd.evaluate(None, d[1]), "expected a SyntheticSet, or a list of them; received NoneType"),
+    "images as sets": (lambda d, c: dd.evaluate(d, d[1]), "a set must be of type SyntheticSet, not ImageSet; read"),
+    "nothing to test": (lambda d, c: dd.evaluate(c, None), "test must be of type ImageSet, not NoneType; dd.load"),
+    "settings of a run": (
+        lambda d, c: dd.distill(d[0], 1, settings="cpu"), "settings must be of type Settings, not str; of a device",
+    ),
+    "a function as method": (
+        lambda d, c: dd.distill(d[0], 1, lambda maps: maps), "received a function. Pass it as the attention: distill(",
+    ),
+    "no architectures": (lambda d, c: dd.cross_architecture(c, d[1], None), 'a list of names, such as ["convnet"]'),
+    "both to cross": (lambda d, c: dd.cross_architecture(c, d, ["convnet"]), "test must be of type ImageSet, not tup"),
+    "no sets to cross": (
+        lambda d, c: dd.cross_architecture(None, d[1], ["convnet"]), "expected a SyntheticSet, or a list of them",
+    ),
+    "protocol to cross": (
+        lambda d, c: dd.cross_architecture(c, d[1], ["convnet"], protocol="fixed"), "protocol must be of type Protocol",
+    ),
+    "protocol of a network": (
+        lambda d, c: dd.train_network(c, dd.generator(0), protocol="fixed"), "protocol must be of type Protocol, not",
+    ),
+    "seed of a network": (lambda d, c: dd.train_network(c, 0), "generator must be of type Generator, not int; of a"),
+    "images of a network": (
+        lambda d, c: dd.train_network(d[0], dd.generator(0)), "a set must be of type SyntheticSet, not ImageSet",
+    ),
+    "both to choose from": (lambda d, c: dd.select("random", d, 1), "train must be of type ImageSet, not tuple; dd.lo"),
+    **{
+        f"both to {choose.__name__}": (lambda d, c, choose=choose: choose(d, 1), "train must be of type ImageSet, not")
+        for choose in CORESETS.values()
+    },
+    "both to fit": (lambda d, c: dd.Preprocess.fit(d), "train must be of type ImageSet, not tuple; dd.load returns"),
+    "both to copy": (
+        lambda d, c: dd.SyntheticSet.from_real(d, torch.arange(2), c.preprocess), "train must be of type ImageSet, not",
+    ),
+    "space": (
+        lambda d, c: dd.SyntheticSet.from_real(d[0], torch.arange(2), "exact"), "preprocess must be of type Preprocess",
+    ),
+    "both as origin": (lambda d, c: c.initial(d), "train must be of type ImageSet, not tuple; dd.load returns two"),
+    "one row": (lambda d, c: dd.Report([60.0, 62.0]), "such as [[60.0, 62.0]] for one set; received [60.0, 62.0]."),
+    "no rows": (lambda d, c: dd.Report([]), "such as [[60.0, 62.0]] for one set; received []."),
+    "no list": (lambda d, c: dd.Report(60.0), "such as [[60.0, 62.0]] for one set; received 60.0."),
+    "empty rows": (lambda d, c: dd.Report([[60.0], []]), "for one set; received [[60.0], []]."),
     "networks": (lambda d, c: dd.evaluate(c, d[1], networks=1.5), "networks must be a whole number; received 1.5"),
     "one architecture": (
         lambda d, c: dd.cross_architecture(c, d[1], "convnet"), "a list of names, such as ['convnet']",

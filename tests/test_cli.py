@@ -30,11 +30,14 @@ SET = {"set.safetensors", "text", "half"}  # what is there from the beginning
 
 MENTIONS = {
     "demo": ["--out", "--overwrite"],
-    "distill": ["--data", "--ipc", "--out", "--recipe", *RECIPES, "--set", "--seed", "--config", "--overwrite"],
-    "evaluate": ["FILE", "--networks", "--protocol", "--epochs", "--no-baselines", "--json", "--frozen", THEIRS],
-    "cross-architecture": ["--architectures", "convnet,alexnet,vgg11,resnet18", "--json"],
+    "distill": ["--data", "--ipc", "--out", "--recipe", *RECIPES, "--set", "--seed", "--config", "--overwrite",
+                "it replaces all constants of that file"],
+    "evaluate": ["FILE", "--networks", "--protocol", "--epochs", "--no-baselines", "--json", "--frozen", THEIRS,
+                 "--depth", "--no-mirror"],
+    "cross-architecture": ["--architectures", "convnet,alexnet,vgg11,resnet18", "--json", "--depth"],
     "coreset": ["real images", "--features", "--epochs", "k_means, forgetting", "--overwrite"],
-    "convert": ["--to", "pair", "--preprocessing", "zca-pixels", "--labels", "--entry", "--overwrite"],
+    "convert": ["--to", "pair", "--preprocessing", "zca-exact, zca-pixels", "--labels", "--entry", "--overwrite",
+                "--no-mirror"],
     "show": ["--out", "--overwrite"],
     "recipes": ["NAME"],
     "data": ["NAME|PATH", "--verify"],

@@ -126,9 +126,11 @@ def test_a_folder_for_the_results(cli, folder, graded, tmp_path):
 
 
 def test_no_result_in_a_folder_is_replaced_unasked(refused, folder, graded):
-    (folder / "cy.results.json").write_text("old")
-    assert "--overwrite" in refused("grade", folder, "--assignment", "a0", "--class-seed", SEED)
-    assert (graded, (folder / "cy.results.json").read_text()) == ([], "old")
+    for name in ("cy.results.json", "cy.results.md"):  # either of them alone
+        (folder / name).write_text("old")
+        assert "--overwrite" in refused("grade", folder, "--assignment", "a0", "--class-seed", SEED)
+        assert (graded, (folder / name).read_text()) == ([], "old")
+        (folder / name).unlink()
 
 
 def test_the_report_of_a_class(cli, refused, folder, graded, tmp_path):

@@ -90,6 +90,14 @@ def test_a_changed_protocol_has_another_name(cli, here, pets, spy):
     assert (protocol.norm, protocol.name) == ("batch", "fixed, width 4, norm batch")
 
 
+def test_small_images_are_evaluated_with_fewer_blocks(cli, here, refused, digits, spy):
+    distill(digits[0], 1, small(iterations=1, zca=False)).save("digits.safetensors")
+    for command in (["evaluate"], ["cross-architecture", "--architectures", "convnet"]):
+        assert cli(*command, "digits.safetensors", "--data", "digits", "--depth", 2).status == 0
+        assert (spy[-1][2]["protocol"].depth, spy[-1][2]["protocol"].name) == (2, "fixed, width 4, depth 2")
+        assert "depth must be positive" in refused(*command, "digits.safetensors", "--data", "digits", "--depth", 0)
+
+
 def test_settings_reach_the_evaluation(cli, here, pets, spy):
     cli("evaluate", "set.safetensors", "--data", pets, "--device", "cpu", "--precision", "bfloat16", "--compile")
     settings = spy[0][2]["settings"]
@@ -166,6 +174,16 @@ def test_a_foreign_file_is_evaluated_in_the_stated_space(cli, here, pets, spy):
     assert torch.equal(theirs.preprocess.mean, Preprocess.fit(load(pets)[0]).mean)
     assert torch.equal(real.preprocess.mean, theirs.preprocess.mean)
     assert "| as in the file | " in done.out
+
+
+def test_a_foreign_set_of_letters_is_not_mirrored(cli, here, pets, spy):
+    torch.save([torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1])], "data.pt")
+    for given, expected in {(): True, ("--no-mirror",): False}.items():
+        options = ["--data", pets, "--preprocessing", "exact", *given]
+        assert cli("evaluate", "data.pt", *options).status == 0
+        assert [sets[0].mirror for sets, _, _ in spy[-2:]] == [expected] * 2
+        assert cli("convert", "data.pt", "--out", "ours", "--overwrite", *options).status == 0
+        assert SyntheticSet.load("ours").mirror == expected
 
 
 def test_images_are_cut_and_carried_where_they_are_trained(cli, here, pets, spy):

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import warnings
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import replace
@@ -23,7 +24,7 @@ from datadam_lite.datasets import FIELD_STATISTICS
 from datadam_lite.foreign import LAYOUTS, decode, describe, into, read, read_network, write
 from datadam_lite.foreign_files import find, imports
 from datadam_lite.foreign_labels import class_numbers
-from datadam_lite.foreign_space import certain
+from datadam_lite.foreign_space import SPACES, certain, state
 
 TRAIN = replace(toy(), name="cifar10")  # noise, but the field has constants for a data set of this name
 ROWS = torch.cat([rows[:2] for rows in TRAIN.rows_of_class])
@@ -126,7 +127,7 @@ def test_labels_from_a_file_that_is_named(tmp_path):
 
 def test_images_in_class_order_without_labels(tmp_path):
     file = saved(tmp_path / "cifar100.pt", MOVED)
-    with pytest.raises(DataDamError, match=r'holds images without labels.*labels="class order" if its images go'):
+    with pytest.raises(DataDamError, match=r'without labels.*\(--labels FILE, .*, or "class order" for it'):
         read(file, TRAIN, preprocessing="field")
     chosen = read(file, TRAIN, preprocessing="field", labels="class order")
     assert torch.equal(chosen.labels, LABELS)
@@ -138,7 +139,7 @@ def test_images_in_class_order_without_labels(tmp_path):
 def test_kip_has_its_channels_last_and_regressed_labels(tmp_path):
     scores = F.one_hot(LABELS, 3).float() - 1 / 3 + 0.01
     np.savez(tmp_path / "kip.npz", images=MOVED.permute(0, 2, 3, 1).numpy(), labels=scores.numpy(), name="kip")
-    with pytest.raises(DataDamError, match=r'the labels are soft: 3 scores .* give soft="argmax"'):
+    with pytest.raises(DataDamError, match=r"the labels are soft: 3 scores .* give --soft argmax \(soft="):
         read(tmp_path / "kip.npz", TRAIN, preprocessing=FIELD)
     chosen = read(tmp_path / "kip.npz", TRAIN, preprocessing=FIELD, soft="argmax")
     assert torch.equal(chosen.images, MOVED)
@@ -179,6 +180,14 @@ def test_folders_that_are_not_classes(tmp_path):
         read(tmp_path, TRAIN)
     (tmp_path / name / "1.png").write_bytes(b"no picture")
     with pytest.raises(DataDamError, match=r"can't be read \(UnidentifiedImageError"):
+        read(tmp_path, TRAIN)
+
+
+def test_folders_whose_numbers_count_from_one(tmp_path):
+    for name in ("1", "2", "3"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "0.png")
+    with pytest.raises(DataDamError, match=r"the folders 1, 2, 3 can't be the 3 classes .* from 00000 to 00002"):
         read(tmp_path, TRAIN)
 
 
@@ -235,6 +244,7 @@ def test_the_provenance_says_what_was_read(tmp_path):
         ("field", FIELD),
         ("exact", Preprocess.fit(TRAIN)),
         ("zca", Preprocess.fit(TRAIN, statistics="field", zca=True)),
+        ("zca-exact", Preprocess.fit(TRAIN, zca=True)),
         ("zca-pixels", Preprocess.fit(TRAIN, zca=True, zca_space="pixels")),
     ],
 )
@@ -254,7 +264,7 @@ def test_the_preprocessing_that_is_stated(tmp_path, name, preprocess):
         (PIXELS, r"values from 0\.001 to 0\.999.*suggest 'none': all values lie in \[0, 1\]"),
         (REAL, r"suggest 'field': undoing this mean and std gives whole numbers of 0 … 255"),
         (Preprocess.fit(TRAIN).apply(TRAIN.images[ROWS]), r"suggest 'exact': undoing this mean"),
-        (MOVED, r"its values alone don't tell\. State it as preprocessing=…, one of none, field, exact, zca, zca-pi"),
+        (MOVED, r"don't tell\. State it \(--preprocessing NAME, or preprocessing=NAME in Python\): one of none, fi"),
     ],
     ids=["pixels", "field", "exact", "moved"],
 )
@@ -264,7 +274,7 @@ def test_what_is_not_stated_is_asked_for(tmp_path, images, says):
 
 
 @pytest.mark.parametrize(("images", "fits"), [(PIXELS, "none"), (REAL, "field")], ids=["pixels", "real"])
-@pytest.mark.parametrize("stated", ["none", "field", "exact", "zca", "zca-pixels"])
+@pytest.mark.parametrize("stated", SPACES)
 def test_what_cannot_be_true_is_refused(tmp_path, images, fits, stated):
     file = saved(tmp_path / "res.pt", [images, LABELS])
     if stated == fits:
@@ -272,6 +282,44 @@ def test_what_cannot_be_true_is_refused(tmp_path, images, fits, stated):
     else:
         with pytest.raises(DataDamError, match=rf"can't have the preprocessing '{stated}'.*they fit '{fits}'"):
             read(file, TRAIN, preprocessing=stated)
+
+
+@pytest.mark.filterwarnings("ignore:the preprocessing")  # these are no pixels
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("stated", SPACES)
+def test_a_name_that_contradicts_our_own_note_is_refused(tmp_path, space, stated):
+    chosen = SyntheticSet(2 * MOVED, LABELS, TRAIN.classes, SPACES[space](TRAIN))
+    file = write(chosen, tmp_path / "data.pt", "data")
+    with pytest.raises(DataDamError, match=r"says in words alone which .* \(pixel/255 - .*its values alone"):
+        read(file, TRAIN)
+    if stated == space:
+        assert torch.equal(read(file, TRAIN, preprocessing=stated).images, chosen.images)
+    else:
+        with pytest.raises(DataDamError, match=rf"says that its images had .*; received the preprocessing '{stated}'"):
+            read(file, TRAIN, preprocessing=stated)
+
+
+def test_the_note_of_a_whitened_set_does_not_promise_matrices(tmp_path):
+    chosen = SyntheticSet(MOVED, LABELS, TRAIN.classes, Preprocess.fit(TRAIN, zca=True))
+    says = describe(write(chosen, tmp_path / "data.pt", "data"))
+    assert "then ZCA whitening (fitted to the training images; not in this file)" in says
+    assert "matrices in this file" in describe(write(chosen, tmp_path / "ours"))
+    older = {"data": [[MOVED, LABELS]], "preprocessing": str(chosen.preprocess)}  # as was written before
+    assert read(saved(tmp_path / "older.pt", older), TRAIN, preprocessing="zca-exact").preprocess.zca
+    with pytest.raises(DataDamError, match=r"says that its images had .*'exact', which would be .* no ZCA"):
+        read(tmp_path / "older.pt", TRAIN, preprocessing="exact")
+
+
+def test_numbers_that_are_no_pixels():
+    levels = TRAIN.images[ROWS].float()
+    with pytest.raises(DataDamError, match=r"received whole numbers \(values from 0 to 255.* Divide them by 255"):
+        state(levels, TRAIN, "none")
+    with pytest.warns(UserWarning, match=r"means pixels in \[0, 1\]; this file has values from -1 to 1, "):
+        state(levels / 127.5 - 1, TRAIN, "none")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for pixels in (levels / 255, 1.2 * levels / 255 - 0.1, (levels > 99).float()):  # distilled ones stray a little
+            state(pixels, TRAIN, "none")
 
 
 def test_one_image_that_moved_leaves_no_certainty():
@@ -418,6 +466,14 @@ def test_all_imports_are_named_once(tmp_path):
 
 
 # ---- damaged files: refused in words, or read as something
+
+
+@pytest.mark.parametrize("content", [b'{"data": "digits"}', b"something else", b"\0" * 100])
+def test_a_file_of_another_type_is_not_blamed_on_an_option_of_pytorch(tmp_path, content):
+    (tmp_path / "set.json").write_bytes(content)
+    with pytest.raises(DataDamError, match=r"it is no whole file that torch\.save wrote; .* Check which") as error:
+        read(tmp_path / "set.json", TRAIN)
+    assert "weights_only" not in str(error.value)
 
 
 def damaged(path, content, data):
@@ -610,7 +666,7 @@ def test_a_description_needs_no_data_set(tmp_path):
         ([PIXELS.permute(0, 2, 3, 1), LABELS], "none is certain: all values lie in [0, 1]"),
         ([MOVED, normal(6, 3)], "labels         soft\n"),
         ([MOVED, LABELS - 5], "labels         one class number for each image\n"),
-        (MOVED, 'not in this file nor beside it; perhaps implied: labels="class order"'),
+        (MOVED, 'not in this file nor beside it; perhaps implied by a "class order"'),
         ([MOVED.where(MOVED < 1, torch.nan), LABELS], "of them NaN or infinite"),
         ([MOVED[:0].clone(), LABELS[:0].clone()], "no images"),
         ({"net_parameters": {"classifier.weight": normal(2, 3)}}, "net_parameters.classifier.weight [2, 3] float32, v"),

@@ -1,5 +1,7 @@
 """Figures: everything given is drawn, in its place."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -36,6 +38,24 @@ def test_a_picture_has_a_column_for_each_class(classes, ipc):
     axis = figure.axes[0]
     assert [label.get_text() for label in axis.get_xticklabels()] == list(chosen.classes)
     assert [(tick - 0.5 - 2) // 5 for tick in axis.get_xticks()] == list(range(classes))
+
+
+def test_a_picture_has_every_image_under_its_class():
+    chosen, values = shades(3, 2)
+    order = torch.tensor([3, 0, 5, 1, 4, 2])  # classes mixed; within a class the first stays the first
+    figure = picture(replace(chosen, images=chosen.images[order], labels=chosen.labels[order]))
+    expected = values[[[0, 3, 5], [1, 2, 4]]]
+    np.testing.assert_allclose(tiles(figure), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [3, 20])
+def test_a_picture_of_classes_of_unequal_size_names_none(classes):
+    chosen, values = shades(classes, 1)
+    labels = torch.arange(classes).clamp(max=classes - 2).flip(0)
+    figure = picture(replace(chosen, labels=labels))
+    assert not figure.axes[0].get_xticklabels()
+    expected = values[labels.argsort(stable=True)]
+    np.testing.assert_allclose(tiles(figure)[0, :classes], expected, atol=1e-5)
 
 
 def test_a_picture_of_many_classes_has_twenty_columns():

@@ -138,7 +138,7 @@ def test_the_fields_statistics_are_those_of_the_name(train):
 
 
 def test_a_data_set_that_the_field_has_no_constants_for(train):
-    with pytest.raises(DataDamError, match=r"no normalisation constants for 'toy', only for .*; use statistics="):
+    with pytest.raises(DataDamError, match=r"no normalisation constants for 'toy', only for .*; take the exact ones"):
         Preprocess.fit(train, statistics="field")
 
 
