@@ -17,6 +17,7 @@ from datadam_lite.results.experiments import EXPERIMENTS, VARIANTS
 from datadam_lite.results.reproduce import Planned, plan
 
 NOT_AVAILABLE = "not available"
+STAR = "\N{NO-BREAK SPACE}*"
 PAPER_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "tinyimagenet": "Tiny ImageNet"}
 
 
@@ -210,13 +211,13 @@ def _accuracy(rows: Sequence[dict]) -> str:
         lines.append((
             each["says"] + " (older code)" * bool(each["stale"]), describe(each["published"]),
             f"{report.mean:.1f} ± {report.std:.1f}", _interval(report),
-            "" if gain is None else f"{round(gain.mean, 1) + 0.0:+.1f} {_interval(gain)}" + " *" * clear(gain),
+            "" if gain is None else f"{round(gain.mean, 1) + 0.0:+.1f} {_interval(gain)}" + STAR * clear(gain),
             "" if each["iterations"] is None else f"{each['iterations']:,}",
             "" if each["moved"] is None else f"{each['moved']:.2f}",
             f"{len(report.accuracies)} x {len(report.accuracies[0])}",
         ))  # fmt: skip
     # A column that no row fills says nothing
-    filled = [column for column in zip(*lines, strict=True) if any(column[1:])]
+    filled = [column for column in zip(*lines, strict=True) if not set(column[1:]) <= {"", NOT_AVAILABLE}]
     return markdown(list(zip(*filled, strict=True)))
 
 
