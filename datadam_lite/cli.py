@@ -52,12 +52,7 @@ def distill_command(
         "distilled.safetensors"
     ),
     method: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe", show_default="datadam",
-            help=f"One of {', '.join(RECIPES)}; 'datadam recipes' lists their constants. Beside --config "
-            "it replaces all constants of that file.",
-        ),
+        str | None, typer.Option("--recipe", show_default="datadam", help=option.RECIPE)
     ] = None,
     change: Annotated[
         list[str] | None,

@@ -12,6 +12,7 @@ from datadam_lite.errors import DataDamError
 from datadam_lite.foreign_space import SPACES
 from datadam_lite.layers import NORMS
 from datadam_lite.protocol import PROTOCOLS
+from datadam_lite.recipes import RECIPES
 from datadam_lite.settings import PRECISIONS
 
 THEIRS = "Other people's files"  # heading in the help
@@ -48,6 +49,10 @@ MirrorOfTheirs = Annotated[
     ),
 ]  # fmt: skip
 
+RECIPE = (
+    f"One of {', '.join(RECIPES)}; 'datadam recipes' lists their constants. Beside --config it replaces all constants "
+    "of that file."
+)
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; by default a GPU if there is one.")]
 PRECISION = f"Number format of the convolutions: {' or '.join(PRECISIONS)}."
 COMPILE = "Use torch.compile: slow start, fast steps."
