@@ -151,7 +151,7 @@ def test_the_record_of_the_book_holds_every_point():
     record = results.growth()
     assert {point.name for point in POINTS} == set(record["points"])
     assert all(set(point) == POINT for point in record["points"].values())
-    assert [point["side"] for point in results.varied("side")] == [16, 32, 64, 128]
+    assert [point["side"] for point in results.varied(record["points"], "side")] == [16, 32, 64, 128]
 
 
 def test_no_recorded_block_is_faster_than_its_arithmetic():
@@ -164,15 +164,15 @@ def test_no_recorded_block_is_faster_than_its_arithmetic():
             assert operations / seconds < 1.1 * possible  # timings vary
 
 
-def test_varied_takes_the_points_that_differ_in_one_thing(tmp_path, monkeypatch):
+def test_varied_takes_the_points_that_differ_in_one_thing(tmp_path):
     points = {"base": {"ipc": 10, "side": 32}, "ipc 50": {"ipc": 50, "side": 32}, "side 64": {"ipc": 10, "side": 64}}
     points |= {"ipc 1": {"ipc": 1, "side": 32}, "ipc 1, side 64": {"ipc": 1, "side": 64}}
     (tmp_path / "growth.json").write_text(json.dumps({"points": points}))
-    monkeypatch.setattr(results, "FOLDER", tmp_path)
-    assert results.varied("ipc") == [points["ipc 1"], points["base"], points["ipc 50"]]
-    assert results.varied("side") == [points["base"], points["side 64"]]
+    mine = results.growth(tmp_path / "growth.json")["points"]
+    assert results.varied(mine, "ipc") == [points["ipc 1"], points["base"], points["ipc 50"]]
+    assert results.varied(mine, "side") == [points["base"], points["side 64"]]
     with pytest.raises(DataDamError, match=r"unknown field of the points 'width'; the known ones are ipc, side"):
-        results.varied("width")
+        results.varied(mine, "width")
 
 
 def test_small_multiples_draw_every_point_and_what_proportional_would_be(figures):

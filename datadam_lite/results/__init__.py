@@ -173,15 +173,16 @@ def stale_files(record: dict) -> list[str]:
     return sorted(file for file in then.keys() | now.keys() if then.get(file) != now.get(file))
 
 
-def growth() -> dict:
+def growth(file: str | Path = FOLDER / "growth.json") -> dict:
     """Return what a step costs, as recorded: `points` by name, with machine and versions.
 
-    A point has seconds, bytes and operations of a step, the last two block by block; benchmarks/growth.py counts them.
+    A point has seconds, bytes and operations of a step, the last two block by block. file: the book's, or one that
+    benchmarks/growth.py wrote on a machine of yours.
 
     >>> growth()["points"]["base"]["ipc"]
     10
     """
-    return json.loads((FOLDER / "growth.json").read_text(encoding="utf-8"))
+    return json.loads(Path(file).read_text(encoding="utf-8"))
 
 
 def speed() -> dict:
@@ -195,15 +196,14 @@ def speed() -> dict:
     return json.loads((FOLDER / "speed.json").read_text(encoding="utf-8"))
 
 
-def varied(field: str) -> list[dict]:
-    """Return the points of `growth` that differ from its base in one field alone, and the base, in order.
+def varied(points: dict[str, dict], field: str) -> list[dict]:
+    """Return those of the points of `growth` that differ from its base in one field alone, and the base, in order.
 
     Raises: DataDamError if there are none.
 
-    >>> [point["ipc"] for point in varied("ipc")]
+    >>> [point["ipc"] for point in varied(growth()["points"], "ipc")]
     [1, 10, 50]
     """
-    points = growth()["points"]
     alone = [name.split()[0] for name in points if name != "base" and "," not in name]
     known(field, dict.fromkeys(alone), "field of the points")
     chosen = [point for name, point in points.items() if name == "base" or name.split()[:-1] == [field]]
