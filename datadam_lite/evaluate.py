@@ -129,7 +129,22 @@ def _unscale(weights: Sequence[Tensor], scale: float) -> None:
 def accuracy(
     network: nn.Module, images: Float[Tensor, "n c h w"], labels: Int64[Tensor, " n"]
 ) -> float:
-    """Percentage of images whose largest logit is their label."""
+    """Percentage of images whose largest logit is their label.
+
+    network: returns maps, embedding and logits; in evaluation mode, as after `train_network`;
+    images: preprocessed like those it was trained on.
+
+    Raises: DataDamError if there are not as many labels as images.
+
+    >>> from datadam_lite.networks import ConvNet
+    >>> network = ConvNet((1, 8, 8), 2, width=4).eval()
+    >>> images = torch.zeros(5, 1, 8, 8)
+    >>> answers = network(images).logits.argmax(1)
+    >>> accuracy(network, images, answers), accuracy(network, images, 1 - answers)
+    (100.0, 0.0)
+    """
+    if len(images) != len(labels):
+        raise DataDamError(f"expected a label for each image; received {len(images)} images, {len(labels)} labels.")
     device = next(network.parameters()).device
     predicted = [network(part.to(device)).logits.argmax(1) for part in images.split(500)]
     return 100 * (torch.cat(predicted).cpu() == labels).float().mean().item()

@@ -478,6 +478,12 @@ def test_accuracy_is_the_share_of_right_answers():
     assert accuracy(network, images, labels) == pytest.approx(100 * right / 1100)
 
 
+def test_one_label_is_not_compared_with_every_image(unchecked):
+    network = reset(ConvNet((3, 8, 8), 4, width=4), generator(0, "test"))
+    with pytest.raises(DataDamError, match="2 images, 1 labels"):
+        accuracy(network, normal(2, 3, 8, 8), torch.tensor([0]))
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"zca": True}, {"zca": True, "zca_space": "pixels", "eps": 1.0}, {"statistics": "field"}], ids=str
 )
