@@ -23,8 +23,10 @@ RUNS = {
     # Is mixed precision as good? The same seeds in both.
     "cifar10-ipc1-float32": Run(**PRECISION, settings=Settings(compile=True)),
     "cifar10-ipc1-bfloat16": Run(**PRECISION, settings=Settings(precision="bfloat16", compile=True)),
-    "digits-ipc1-float32": Run(**DIGITS, settings=Settings(compile=True)),
-    "digits-ipc1-bfloat16": Run(**DIGITS, settings=Settings(precision="bfloat16", compile=True)),
+    "digits-ipc1-float32": Run(**DIGITS, pictures=False, settings=Settings(compile=True)),
+    "digits-ipc1-bfloat16": Run(
+        **DIGITS, pictures=False, settings=Settings(precision="bfloat16", compile=True)
+    ),
     # Photographs of ImageNet at 64 pixels, ten classes of them; from noise, to be seen at every stage.
     "imagenette64-ipc1-random": Run("random", networks=3),  # seed 0: what the next two begin with
     "imagenette64-ipc1-dm": Run("dm", **LARGER, initial=False, pictures=False),
