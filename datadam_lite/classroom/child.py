@@ -202,6 +202,8 @@ def close_the_door(memory: int, seconds: float) -> tuple[str, ...]:
         del sys.modules[name]
     with suppress(OSError):
         os.rmdir(os.getcwd())  # the empty folder where it started: now there is nothing to clear away
+    # No thread can be started from here on, and a pool of PyTorch 2.11 would wait for its threads for ever
+    torch.set_num_threads = torch.set_num_interop_threads = lambda n: None
     missing = seal.limit(memory, seconds)
     return missing if seal.seal() else (*missing, seal.UNSEALED)
 
