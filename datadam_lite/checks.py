@@ -46,6 +46,48 @@ def check_choice(n: int, points: int) -> None:
         raise DataDamError(f"expected to choose between 1 and all of the {points} points; received n = {n}.")
 
 
+def check_points(axes: str, instead: str, **given) -> None:
+    """Refuse points that are not float, or of another shape.
+
+    axes: what the axes are to be; instead: what to do, in the words of a user.
+
+    >>> import torch
+    >>> check_points("points, dimensions", "flatten them.", features=torch.zeros(3, 8, 8))
+    Traceback (most recent call last):
+    datadam_lite.errors.DataDamError: features must be float of shape [points, dimensions]; received torch.float32 of \
+shape [3, 8, 8]; flatten them.
+    """
+    for name, points in given.items():
+        if points.ndim != len(axes.split(",")) or not points.is_floating_point():
+            received = f"{points.dtype} of shape {list(points.shape)}"
+            raise DataDamError(f"{name} must be float of shape [{axes}]; received {received}; {instead}")
+
+
+def check_features(features) -> None:
+    """Refuse what is not a float vector for each image: pixels as they are stored, maps."""
+    check_points("points, dimensions", "of images: images.flatten(1).float().", features=features)
+
+
+def check_labels(labels, images, classes: tuple) -> None:
+    """Refuse labels that are not one int64 for each image, an index into the classes.
+
+    >>> import torch
+    >>> check_labels(torch.tensor([0, 2]), torch.zeros(2, 1, 8, 8), ("cat", "dog"))
+    Traceback (most recent call last):
+    datadam_lite.errors.DataDamError: labels must lie in 0 … 1 (2 classes); received 0 … 2.
+    """
+    if labels.shape != images.shape[:1] or str(labels.dtype) != "torch.int64":
+        raise DataDamError(
+            f"expected one int64 label for each of the {len(images)} images; received {labels.dtype} of shape "
+            f"{list(labels.shape)}."
+        )
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
+        raise DataDamError(
+            f"labels must lie in 0 … {len(classes) - 1} ({len(classes)} classes); "
+            f"received {int(labels.min())} … {int(labels.max())}."
+        )
+
+
 def check_eight_bits(read: Callable[[str], bytes], file: str) -> None:
     """Refuse a picture whose pixels have more than eight bits: Pillow would make nearly all of it white, or black.
 

@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datadam_lite.checks import check_choice, check_images
+from datadam_lite.checks import check_choice, check_features, check_images
 from datadam_lite.data import ImageSet
 from datadam_lite.errors import known, positive
 from datadam_lite.evaluate import train_network
@@ -86,6 +86,7 @@ def farthest_first(features: Float[Tensor, "m d"], n: int) -> Int64[Tensor, " n"
     >>> farthest_first(torch.tensor([[0.0], [1.0], [2.0], [9.0]]), 3).tolist()
     [2, 3, 0]
     """
+    check_features(features)
     check_choice(n, len(features))
     from_mean = (features - features.mean(0)).norm(dim=1)
     chosen = [int(from_mean.argmin())]
@@ -107,6 +108,7 @@ def follow_mean(features: Float[Tensor, "m d"], n: int) -> Int64[Tensor, " n"]:
     >>> follow_mean(torch.tensor([[0.0], [1.0], [2.0], [9.0]]), 3).tolist()
     [2, 1, 3]
     """
+    check_features(features)
     check_choice(n, len(features))
     mean, total = features.mean(0), torch.zeros_like(features[0])
     chosen = []

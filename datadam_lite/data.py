@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from datadam_lite.checks import check_kind
+from datadam_lite.checks import check_kind, check_labels
 from datadam_lite.errors import DataDamError, check_type, known
 
 
@@ -44,18 +44,10 @@ class ImageSet:
         if self.images.ndim != 4 or self.images.dtype != torch.uint8:
             raise DataDamError(
                 "images must be uint8 of shape [N, C, H, W]; received "
-                f"{self.images.dtype} of shape {list(self.images.shape)}."
+                f"{self.images.dtype} of shape {list(self.images.shape)}. Of colours in [0, 1]: "
+                "(images * 255).round().to(torch.uint8)."
             )
-        if self.labels.shape != self.images.shape[:1] or self.labels.dtype != torch.int64:
-            raise DataDamError(
-                f"expected one int64 label for each of the {len(self.images)} images; "
-                f"received {self.labels.dtype} of shape {list(self.labels.shape)}."
-            )
-        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
-            raise DataDamError(
-                f"labels must lie in 0 … {len(self.classes) - 1} ({len(self.classes)} classes); "
-                f"received {int(self.labels.min())} … {int(self.labels.max())}."
-            )
+        check_labels(self.labels, self.images, self.classes)
 
     def __len__(self) -> int:
         return len(self.images)

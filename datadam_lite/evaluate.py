@@ -143,8 +143,10 @@ def accuracy(
     >>> accuracy(network, images, answers), accuracy(network, images, 1 - answers)
     (100.0, 0.0)
     """
-    if len(images) != len(labels):
-        raise DataDamError(f"expected a label for each image; received {len(images)} images, {len(labels)} labels.")
+    if labels.shape != images.shape[:1]:
+        raise DataDamError(
+            f"expected one label for each of the {len(images)} images; received shape {list(labels.shape)}."
+        )
     device = next(network.parameters()).device
     predicted = [network(part.to(device)).logits.argmax(1) for part in images.split(500)]
     return 100 * (torch.cat(predicted).cpu() == labels).float().mean().item()

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from datadam_lite.checks import check_points
 from datadam_lite.errors import DataDamError, known
 
 Points = Float[Tensor, "k n d"]  # n points for each of K classes
@@ -54,12 +55,18 @@ def mmd(
     needs at least two points on either side, and may be negative. (It is unbiased for points that are drawn. Those
     that are moved by its gradient, two per class, repel each other twice as hard as under the biased one.)
 
-    Raises: DataDamError for an unknown kernel, or a single point with `unbiased`.
+    Raises: DataDamError for points of other shapes, an unknown kernel, or a single point with `unbiased`.
 
     >>> x, s = torch.zeros(1, 4, 3), torch.ones(1, 2, 3)
     >>> mmd(x, s), mmd(x, s, "gaussian") > 0                 # linear: ||0 - 1||^2 in 3 dimensions
     (tensor([3.]), tensor([True]))
     """
+    check_points("classes, points, dimensions", "of one class: points[None].", real=real, synthetic=synthetic)
+    if real.shape[::2] != synthetic.shape[::2]:
+        raise DataDamError(
+            "expected real and synthetic points of the same classes and dimensions; received shapes "
+            f"{list(real.shape)} and {list(synthetic.shape)}."
+        )
     n, m = real.shape[1], synthetic.shape[1]
     if unbiased and min(n, m) < 2:
         raise DataDamError(

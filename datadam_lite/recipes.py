@@ -62,6 +62,11 @@ class Recipe:
     weights: str = "uniform"  # their distribution: PyTorch's default, or He's "normal"
 
     def __post_init__(self):
+        if callable(self.kernel):
+            raise DataDamError(
+                "a recipe names its kernel, so that it can be written down; give a function of your own a name: "
+                'dd.KERNELS["mine"] = function, and then kernel="mine".'
+            )
         for field in fields(self):
             check_type(field.name, getattr(self, field.name), field.type)
         self._check_names()

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from datadam_lite.checks import check_images, check_kind
+from datadam_lite.checks import check_images, check_kind, check_labels
 from datadam_lite.data import ImageSet
 from datadam_lite.errors import DataDamError
 from datadam_lite.files import replacing
@@ -43,15 +43,12 @@ class SyntheticSet:
     def __post_init__(self):
         check_kind("images", self.images, Tensor, "of a NumPy array: torch.from_numpy(array).")
         check_kind("classes", self.classes, tuple, "of a list: tuple(classes).")
-        if self.images.ndim != 4 or not self.images.is_floating_point():
+        if self.images.ndim != 4 or self.images.dtype != torch.float32:
             raise DataDamError(
-                "the images of a set must be float of shape [N, C, H, W], preprocessed; received "
+                "the images of a set must be float32 of shape [N, C, H, W], preprocessed; received "
                 f"{self.images.dtype} of shape {list(self.images.shape)}. Preprocess.apply takes uint8 there."
             )
-        if self.labels.shape != self.images.shape[:1]:
-            raise DataDamError(
-                f"expected one label for each of the {len(self.images)} images; received {list(self.labels.shape)}."
-            )
+        check_labels(self.labels, self.images, self.classes)
 
     @classmethod
     def from_real(cls, train: ImageSet, rows: Tensor, preprocess: Preprocess, **provenance) -> "SyntheticSet":

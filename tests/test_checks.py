@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from samples import image_folder, zipped
+from samples import image_folder, normal, zipped
 
 import datadam_lite as dd
 from datadam_lite import DataDamError
@@ -116,10 +116,32 @@ def test_arrays_and_lists_are_not_tensors(unchecked):
 
 
 def test_a_set_holds_preprocessed_images_with_a_label_each(unchecked, chosen):
-    with refused("must be float of shape [N, C, H, W], preprocessed; received torch.uint8 of shape [10, 1, 8, 8]"):
-        replace(chosen, images=chosen.images.to(torch.uint8))
-    with refused("expected one label for each of the 10 images; received [5]"):
+    for dtype in (torch.uint8, torch.float64):
+        with refused(f"must be float32 of shape [N, C, H, W], preprocessed; received {dtype} of shape [10, 1, 8, 8]"):
+            replace(chosen, images=chosen.images.to(dtype))
+    with refused("expected one int64 label for each of the 10 images; received torch.int64 of shape [5]"):
         replace(chosen, labels=chosen.labels[:5])
+    with refused("expected one int64 label for each of the 10 images; received torch.int32 of shape [10]"):
+        replace(chosen, labels=chosen.labels.int())
+    with refused("labels must lie in 0 … 9 (10 classes); received 4 … 13"):
+        replace(chosen, labels=chosen.labels + 4)
+
+
+def test_points_of_other_shapes_are_not_compared(unchecked):
+    points = normal(2, 5, 3)
+    with refused("real must be float of shape [classes, points, dimensions]; received torch.float32 of shape [5, 3]"):
+        dd.mmd(points[0], points[1])
+    with refused("synthetic must be float of shape [classes, points, dimensions]"):
+        dd.mmd(points, points[..., None])
+    with refused("the same classes and dimensions; received shapes [2, 5, 3] and [2, 5, 2]"):
+        dd.mmd(points, points[..., :2])
+
+
+def test_a_kernel_of_ones_own_gets_a_name(unchecked, monkeypatch):
+    with refused('dd.KERNELS["mine"] = function'):
+        dd.recipe("dm", kernel=lambda points: points @ points.mT)
+    monkeypatch.setitem(dd.KERNELS, "mine", lambda points: points @ points.mT)
+    assert dd.recipe("dm", kernel="mine").kernel == "mine"
 
 
 def test_only_uint8_images_of_the_same_channels_are_preprocessed(unchecked, digits):
@@ -128,6 +150,12 @@ def test_only_uint8_images_of_the_same_channels_are_preprocessed(unchecked, digi
         preprocess.apply(digits[0].images[:2] / 255)
     with refused("expected uint8 images of 1 channels; received torch.uint8 of shape [2, 3, 8, 8]"):
         preprocess.apply(digits[0].images[:2].expand(2, 3, 8, 8))
+
+
+@pytest.mark.parametrize("rule", [farthest_first, follow_mean])
+def test_points_are_not_pixels_as_they_are_stored(unchecked, rule, digits):
+    with refused("received torch.uint8 of shape [9, 1, 8, 8]; of images: images.flatten(1).float()"):
+        rule(digits[0].images[:9], 2)
 
 
 @pytest.mark.parametrize("rule", [farthest_first, follow_mean])

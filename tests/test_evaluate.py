@@ -480,8 +480,10 @@ def test_accuracy_is_the_share_of_right_answers():
 
 def test_one_label_is_not_compared_with_every_image(unchecked):
     network = reset(ConvNet((3, 8, 8), 4, width=4), generator(0, "test"))
-    with pytest.raises(DataDamError, match="2 images, 1 labels"):
-        accuracy(network, normal(2, 3, 8, 8), torch.tensor([0]))
+    images = normal(2, 3, 8, 8)
+    for labels in (torch.tensor([0]), torch.tensor([[0], [1]])):  # both would be compared with every image
+        with pytest.raises(DataDamError, match="one label for each of the 2 images"):
+            accuracy(network, images, labels)
 
 
 @pytest.mark.parametrize(

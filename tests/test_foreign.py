@@ -209,8 +209,9 @@ def test_our_own_files_answer_for_themselves(tmp_path):
 @pytest.mark.parametrize("label", [-1, 3, 2**40])
 @pytest.mark.parametrize("reader", [lambda f: read(f, TRAIN), describe])
 def test_our_own_files_with_a_damaged_label(tmp_path, reader, label):
-    labels = LABELS.where(LABELS != 2, label)
-    file = SyntheticSet(MOVED, labels, TRAIN.classes, FIELD).save(tmp_path / "ours")
+    ours = SyntheticSet(MOVED, LABELS.clone(), TRAIN.classes, FIELD)
+    ours.labels[LABELS == 2] = label  # a set that is made so is refused
+    file = ours.save(tmp_path / "ours")
     with pytest.raises(DataDamError, match=r"labels must lie in 0 … 2 \(3 classes\)"):
         reader(file)
 
