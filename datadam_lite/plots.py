@@ -100,7 +100,7 @@ def accuracies(reports: dict[str, Report], *, label: str = "test accuracy (%)") 
     figure, axis = plt.subplots(figsize=(6.4, 0.6 * len(reports) + 1.1))
     for place, (report, marker) in enumerate(zip(reports.values(), cycle(MARKERS), strict=False)):
         for row in report.accuracies:
-            axis.plot(row, [place + 0.12] * len(row), marker, markersize=5, alpha=0.55, color=f"C{place}")
+            axis.plot(row, [place + 0.12] * len(row), marker, markersize=5.5, markeredgecolor="0.25", color=f"C{place}")
         axis.errorbar(report.mean, place - 0.12, xerr=report.std, fmt="k|", markersize=12, capsize=4)
     axis.set_yticks(range(len(reports)), reports)
     axis.set(xlabel=label, ylim=(len(reports) - 0.5, -0.5))

@@ -39,7 +39,7 @@ def test_an_experiment_can_be_performed_at_every_scale(name, scale):
         assert each.data in DATASETS or reproduce.SIZES[each.data][0] in DATASETS
         if each.run.method not in {*CORESETS, *ON_ALL}:
             recipe(each.run.method, **each.run.changes)  # refuses what does not exist
-    assert len(set(EXPERIMENTS[name].rows_at(scale))) == len(EXPERIMENTS[name].rows_at(scale)) >= 3
+    assert len(set(EXPERIMENTS[name].rows_at(scale))) == len(EXPERIMENTS[name].rows_at(scale)) >= 2
 
 
 def test_runs_of_one_name_are_one_run():
