@@ -1,5 +1,7 @@
 """Notation, glossary, API reference, teachers' page and the page of results: complete, and true of package and book."""
 
+import ast
+import builtins
 import dataclasses
 import html
 import importlib
@@ -165,6 +167,37 @@ def test_the_built_reference_shows_shapes_and_examples(book):
 
 
 # ---- teachers
+
+
+def test_every_experiment_stands_on_its_own():
+    """It needs the cells before the first experiment, and its own: no name that another experiment defines."""
+    before, *experiments = re.split(r'^### "', (SOURCES / "91-experiments.md").read_text(), flags=re.MULTILINE)
+    given = assigned(before) | set(dir(builtins)) | {"dd"}
+    for experiment in experiments:
+        missing = used(experiment) - assigned(experiment) - given
+        assert not missing, (experiment.partition("\n")[0], missing)
+
+
+def assigned(text):
+    """The names that the code cells of a text bind, at any depth."""
+    nodes = [node for cell in CODE_CELL.findall(text) for node in ast.walk(ast.parse(code(cell)))]
+    bound = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    bound |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return bound | {alias.asname or alias.name for node in imports for alias in node.names}
+
+
+def used(text):
+    """The names that the code cells of a text read."""
+    nodes = [node for cell in CODE_CELL.findall(text) for node in ast.walk(ast.parse(code(cell)))]
+    return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+
+def code(cell):
+    """The lines of a code cell that are Python."""
+    lines = re.sub(r"(?s)^---.*?^---$", "", "\n".join(cell.splitlines()[1:-1]), flags=re.MULTILINE)
+    return re.sub(r"(?m)^:tags:.*", "", lines)
 
 
 def test_every_experiment_asks_twice_and_names_a_place_that_exists():

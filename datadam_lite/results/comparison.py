@@ -54,8 +54,8 @@ def compare(name: str, scale: str, folder: Path = FOLDER, *, sets: int | None = 
     sets: of each row, as in `plan`. Each has `says`, the row in words; `published`, as `printed`; `report`, ours;
     `gain`, a Report of the differences, set by set, to the experiment's first row under the same conditions (None for
     that row itself, or without it);
-    `iterations` of the distillation, and `moved`, how far the images moved on average, in standard deviations of a
-    pixel (None: they are real images, or it was not kept);
+    `iterations` of the distillation, and `moved`, how far the images moved on average, the root mean square change
+    of a pixel in the space that networks see (None: they are real images, or it was not kept);
     `cost`, `protocol`, `precision` of the distillation (None: real images), `file` and `stale`, the files of the
     method that have changed since.
 

@@ -223,7 +223,7 @@ EXPERIMENTS = {
     ),
     "table8": Experiment(
         "DataDAM, Table 8", "Do small sets tell which of many networks is best?",
-        "They order 720 networks nearly as training on all images does, DataDAM's best of all.",
+        "They order 720 networks with a rank correlation of 0.72 with training on all images, random images of 0.70.",
         ("datadam", "random", "dm", "early", "whole"), ipcs={"quick": (10,), "cpu": (10,), "paper": (50,)},
         shows="ranks",
     ),

@@ -156,7 +156,7 @@ def reproduce(
         )
     planned_runs = plan(name, scale, sets=sets)
     for given in data or {}:
-        known(given, [planned.data for planned in planned_runs], f"data set of {name} (--data)")
+        known(given, list(dict.fromkeys(planned.data for planned in planned_runs)), f"data set of {name} (--data)")
     for planned in planned_runs:
         planned.refuse_others(out)
     if threads := SCALES[scale].threads:
