@@ -15,7 +15,7 @@ from datadam_lite.results import FOLDER
 from datadam_lite.results.run import Run, perform, write
 from datadam_lite.settings import Settings
 
-PRECISION = {"method": "datadam", "sets": 3, "networks": 3, "changes": {"iterations": 600, "real_batch": 64}}
+PRECISION = {"method": "datadam", "sets": 3, "networks": 3, "pictures": False, "changes": {"iterations": 600, "real_batch": 64}}
 DIGITS = {"method": "datadam", "sets": 10, "networks": 2, "changes": {"iterations": 200, "width": 32}}
 LARGER = {"networks": 3, "changes": {"iterations": 500, "real_batch": 64}}  # 64 pixels, so four blocks
 
