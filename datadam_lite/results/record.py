@@ -15,18 +15,16 @@ from datadam_lite.results import FOLDER
 from datadam_lite.results.run import Run, perform, write
 from datadam_lite.settings import Settings
 
-PRECISION = {"method": "datadam", "sets": 3, "networks": 3, "pictures": False, "changes": {"iterations": 600, "real_batch": 64}}
-DIGITS = {"method": "datadam", "sets": 10, "networks": 2, "changes": {"iterations": 200, "width": 32}}
+PRECISION = {"method": "datadam", "networks": 3, "pictures": False, "changes": {"iterations": 600, "real_batch": 64}}
+DIGITS = {"method": "datadam", "networks": 2, "pictures": False, "changes": {"iterations": 200, "width": 32}}
 LARGER = {"networks": 3, "changes": {"iterations": 500, "real_batch": 64}}  # 64 pixels, so four blocks
 
 RUNS = {
     # Is mixed precision as good? The same seeds in both.
-    "cifar10-ipc1-float32": Run(**PRECISION, settings=Settings(compile=True)),
-    "cifar10-ipc1-bfloat16": Run(**PRECISION, settings=Settings(precision="bfloat16", compile=True)),
-    "digits-ipc1-float32": Run(**DIGITS, pictures=False, settings=Settings(compile=True)),
-    "digits-ipc1-bfloat16": Run(
-        **DIGITS, pictures=False, settings=Settings(precision="bfloat16", compile=True)
-    ),
+    "cifar10-ipc1-float32": Run(**PRECISION, sets=3, settings=Settings(compile=True)),
+    "cifar10-ipc1-bfloat16": Run(**PRECISION, sets=3, settings=Settings(precision="bfloat16", compile=True)),
+    "digits-ipc1-float32": Run(**DIGITS, sets=10, settings=Settings(compile=True)),
+    "digits-ipc1-bfloat16": Run(**DIGITS, sets=10, settings=Settings(precision="bfloat16", compile=True)),
     # Photographs of ImageNet at 64 pixels, ten classes of them; from noise, to be seen at every stage.
     "imagenette64-ipc1-random": Run("random", networks=3),  # seed 0: what the next two begin with
     "imagenette64-ipc1-dm": Run("dm", **LARGER, initial=False, pictures=False),
