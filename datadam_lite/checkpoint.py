@@ -14,6 +14,8 @@ import torch
 
 from datadam_lite.errors import DataDamError
 from datadam_lite.files import replacing
+from datadam_lite.labels import label
+from datadam_lite.mmd import KERNELS
 from datadam_lite.provenance import code_sha256
 
 FORMAT = 2  # format 1 had no first line
@@ -28,7 +30,7 @@ def save_checkpoint(path: str | Path, identity: dict, state: dict) -> None:
     Raises: DataDamError if the disk refuses; what stood there is then untouched.
     """
     buffer = BytesIO()
-    torch.save({"format": FORMAT, "identity": identity, "code_sha256": code_sha256(), **state}, buffer)
+    torch.save({"format": FORMAT, "identity": _with_sources(identity), "code_sha256": code_sha256(), **state}, buffer)
     keep = _previous(path) if _is_intact(Path(path)) else None  # a damaged one must not push out a good one
     with replacing(path, keep=keep) as temporary, open(temporary, "wb") as file:
         file.write(_first_line(buffer.getbuffer()))
@@ -50,7 +52,7 @@ def load_checkpoint(path: str | Path, identity: dict, device: torch.device) -> d
     file, content, damage = _newest(Path(path))
     try:
         stored = torch.load(BytesIO(content), map_location=device, weights_only=True)
-        written, differences = stored["format"], list(_differences(stored["identity"], identity))
+        written, differences = stored["format"], list(_differences(stored["identity"], _with_sources(identity)))
     except Exception as error:
         raise DataDamError(
             f"{file} is not a readable checkpoint ({type(error).__name__}); move it away to go on without it."
@@ -71,6 +73,16 @@ def load_checkpoint(path: str | Path, identity: dict, device: torch.device) -> d
         start = f"{file}, the one before it, at iteration {len(stored['losses'])}"
         warnings.warn(f"{damage}; going on from {start}. What came after is computed again.", stacklevel=3)
     return stored
+
+
+
+def _with_sources(identity: dict) -> dict:
+    """The same, with a fingerprint of the kernel if the recipe names one that is not the package's."""
+    recipe = identity.get("recipe", {})
+    kernel = KERNELS.get(recipe.get("kernel"))
+    if kernel is None or getattr(kernel, "__module__", "").startswith("datadam_lite."):
+        return identity
+    return identity | {"recipe": recipe | {"kernel": f"{recipe['kernel']}: {label(kernel)}"}}
 
 
 def checkpoint_exists(path: str | Path) -> bool:

@@ -1,7 +1,9 @@
 """Checks of what people pass by mistake. Each returns nothing, or raises a DataDamError that says what to do."""
 
 import io
+import json
 from collections.abc import Callable, Iterable
+from numbers import Integral
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -86,6 +88,43 @@ def check_labels(labels, images, classes: tuple) -> None:
             f"labels must lie in 0 … {len(classes) - 1} ({len(classes)} classes); "
             f"received {int(labels.min())} … {int(labels.max())}."
         )
+
+
+def check_seed(seed) -> None:
+    """Refuse a seed that is not a whole number: 1.0 would draw something else than 1.
+
+    >>> check_seed(1.0)
+    Traceback (most recent call last):
+    datadam_lite.errors.DataDamError: a seed must be a whole number; received 1.0. Use int(seed).
+    """
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise DataDamError(f"a seed must be a whole number; received {seed!r}. Use int(seed).")
+
+
+def check_plain(provenance: dict) -> None:
+    """Refuse a provenance that would not be read as it was written: keys that are no text, objects.
+
+    >>> check_plain({"counts": {1: 20}})
+    Traceback (most recent call last):
+    datadam_lite.errors.DataDamError: a file can't hold this provenance as it is: {'counts': {1: 20}}; use text as \
+keys, and numbers, text, lists and dictionaries as values.
+    """
+    try:
+        same = json.loads(json.dumps(provenance)) == _lists(provenance)
+    except (TypeError, ValueError):
+        same = False
+    if not same:
+        raise DataDamError(
+            f"a file can't hold this provenance as it is: {provenance}; use text as keys, and numbers, text, lists and "
+            "dictionaries as values."
+        )
+
+
+def _lists(value):
+    """The same with lists in place of tuples, which a file does not tell apart."""
+    if isinstance(value, dict):
+        return {key: _lists(each) for key, each in value.items()}
+    return [_lists(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def check_eight_bits(read: Callable[[str], bytes], file: str) -> None:

@@ -18,6 +18,7 @@ from datadam_lite.errors import DataDamError, known, positive
 from datadam_lite.evaluate import accuracy, cross_architecture
 from datadam_lite.files import replacing
 from datadam_lite.foreign import read_network
+from datadam_lite.foreign_files import is_safetensors
 from datadam_lite.foreign_space import SPACES
 from datadam_lite.networks import NETWORKS
 from datadam_lite.protocol import PROTOCOLS, Protocol
@@ -71,7 +72,10 @@ def evaluate_command(
     with first_alone():
         train, test = load(data, root, size=size, resize=resize, mirror=mirror)
     if frozen:
+        option.refuse_given("a frozen network is tested as it is", epochs=epochs, depth=depth, norm=norm, labels=labels)
         return _frozen(files, train, test, preprocessing, settings, out)
+    if any(map(is_safetensors, files)):
+        option.refuse_given("a set of this package says itself whether images may be mirrored", mirror=mirror)
     reading = {"preprocessing": preprocessing, "labels": labels, "soft": soft, "entry": entry}
     sets = [read_set(file, train, factor=factor, train_in=train_in, **reading) for file in files]
     chosen = _protocol(protocol, sets[0], epochs=epochs, width=width, depth=depth, norm=norm)

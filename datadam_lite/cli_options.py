@@ -125,11 +125,23 @@ def refuse_existing(*paths: Path | None, overwrite: bool, option: str = "--out")
             raise DataDamError(f"{path} can't be written, as {parent} is no folder you can write to; choose another.")
 
 
+def refuse_given(because: str, **options) -> None:
+    """Refuse options that would have no effect.
+
+    >>> refuse_given("a coin has no sides", sides=2)
+    Traceback (most recent call last):
+    datadam_lite.errors.DataDamError: leave --sides out: a coin has no sides.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise DataDamError(f"leave --{name} out: {because}.")
+
+
 @contextmanager
 def alone(out: Path):
     """Hold a file for as long as the block runs, so that two runs never write to one.
 
-    Raises: DataDamError if another process holds it.
+    Raises: DataDamError if another process holds it, or it can't be made.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "set.safetensors"
@@ -138,13 +150,20 @@ def alone(out: Path):
     Traceback (most recent call last):
     datadam_lite.errors.DataDamError: another run is writing to ...; wait for it, or choose another --out.
     """
-    lock = Path(f"{out}.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    file = Path(f"{out}.lock")
+    lock = FileLock(file, timeout=0)
     try:
-        with FileLock(lock, timeout=0):
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout:
         raise DataDamError(f"another run is writing to {out}; wait for it, or choose another --out.") from None
+    except (OSError, NotImplementedError) as error:
+        raise DataDamError(
+            f"{file} can't be locked ({error}), which keeps two runs from writing to one file; if a run that is over "
+            "left it, remove it, else choose another --out."
+        ) from error
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        lock.release()

@@ -134,7 +134,7 @@ def show_command(
             )
         print(foreign.describe(file))
         return
-    chosen, target = SyntheticSet.load(file), out or file.with_suffix(".png")
+    chosen, target = SyntheticSet.load(file), out or file.with_name(f"{file.name.removesuffix('.safetensors')}.png")
     made = chosen.provenance
     print(show_card(card(file, chosen)))
     if "iterations" in made:

@@ -47,6 +47,7 @@ class ImageSet:
                 f"{self.images.dtype} of shape {list(self.images.shape)}. Of colours in [0, 1]: "
                 "(images * 255).round().to(torch.uint8)."
             )
+        check_type("mirror", self.mirror, bool)
         check_labels(self.labels, self.images, self.classes)
 
     def __len__(self) -> int:
@@ -151,6 +152,11 @@ def load(
     check_type("mirror", mirror, bool | None)
     options = {key: value for key, value in {"size": size, "resize": resize}.items() if value is not None}
     path = Path(name).expanduser()
+    if isinstance(name, Path) and str(name) in DATASETS:
+        raise DataDamError(
+            f"{name} could be the data set of that name or a folder; write load({str(name)!r}) for the data set, "
+            f"load(Path({str(name)!r}).resolve()) for the folder."
+        )
     if str(name) in DATASETS:
         parts = DATASETS[str(name)].load(root, **options)
         return parts if mirror is None else tuple(replace(part, mirror=mirror) for part in parts)

@@ -1,6 +1,7 @@
 """Files that are either the old version or the new one, never half of each."""
 
 import os
+import secrets
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def replacing(path: str | Path, *, keep: Path | None = None):
     'all of it'
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # no other writer has the name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

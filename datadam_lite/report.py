@@ -12,7 +12,7 @@ from datadam_lite.errors import DataDamError
 class Report:
     """Test accuracies in percent: one row per set, one column per network.
 
-    Raises: DataDamError unless there is a row, and a number in every row.
+    Raises: DataDamError unless there is a row, and equally many numbers in every row.
 
     >>> Report([[60.0, 64.0], [62.0, 66.0]])
     63.0 ± 2.6 % (2 sets x 2 networks)
@@ -27,6 +27,11 @@ class Report:
             raise DataDamError(
                 "expected a list of accuracies for each set, a number for each network, such as [[60.0, 62.0]] for one "
                 f"set; received {self.accuracies!r}."
+            )
+        if len({len(row) for row in self.accuracies}) > 1:
+            raise DataDamError(
+                "expected as many networks for each set, else sets would count by their networks; received "
+                f"{[len(row) for row in self.accuracies]}."
             )
 
     @property

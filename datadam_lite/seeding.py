@@ -9,9 +9,13 @@ import hashlib
 
 import torch
 
+from datadam_lite.checks import check_seed
+
 
 def generator(seed: int, *names: str | int, device: str | torch.device = "cpu") -> torch.Generator:
     """Return a `torch.Generator` that depends on `(seed, *names)` and on nothing else.
+
+    Raises: DataDamError if the seed is not a whole number.
 
     >>> a = torch.rand(2, generator=generator(0, "augment", 37))
     >>> b = torch.rand(2, generator=generator(0, "augment", 37))
@@ -19,5 +23,6 @@ def generator(seed: int, *names: str | int, device: str | torch.device = "cpu") 
     >>> bool((a == b).all()), bool((a == c).all())
     (True, False)
     """
+    check_seed(seed)
     key = "/".join(map(str, (seed, *names))).encode()
     return torch.Generator(device).manual_seed(int.from_bytes(hashlib.sha256(key).digest()[:8], "big"))

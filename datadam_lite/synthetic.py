@@ -11,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from datadam_lite.checks import check_images, check_kind, check_labels
+from datadam_lite.checks import check_images, check_kind, check_labels, check_plain
 from datadam_lite.data import ImageSet
-from datadam_lite.errors import DataDamError
+from datadam_lite.errors import DataDamError, check_type
 from datadam_lite.files import replacing
 from datadam_lite.preprocess import Preprocess
 
@@ -48,6 +48,7 @@ class SyntheticSet:
                 "the images of a set must be float32 of shape [N, C, H, W], preprocessed; received "
                 f"{self.images.dtype} of shape {list(self.images.shape)}. Preprocess.apply takes uint8 there."
             )
+        check_type("mirror", self.mirror, bool)
         check_labels(self.labels, self.images, self.classes)
 
     @classmethod
@@ -84,8 +85,10 @@ class SyntheticSet:
     def save(self, path: str | Path) -> Path:
         """Write one safetensors file: equal sets give equal bytes.
 
-        Raises: DataDamError if the disk refuses; a file that stood there is then untouched.
+        Raises: DataDamError if the disk refuses, or the provenance holds what a file can't; a file that stood there is
+        then untouched.
         """
+        check_plain(self.provenance)
         tensors = {"images": self.images, "labels": self.labels}
         tensors |= {f"preprocess.{name}": t for name, t in self.preprocess.tensors().items()}
         optional = {"initial_rows": self.initial_rows, "losses": self.losses}

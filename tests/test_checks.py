@@ -16,6 +16,7 @@ from datadam_lite.attention import attend
 from datadam_lite.cli_options import alone, refuse_existing
 from datadam_lite.coresets import CORESETS, farthest_first, follow_mean
 from datadam_lite.errors import positive
+from datadam_lite.files import replacing
 
 SMALL = {"width": 8, "real_batch": 8, "iterations": 2}
 
@@ -278,3 +279,71 @@ def test_what_can_not_be_written_is_told_before_the_work(tmp_path):
     with refused("is no folder you can write to; choose another."):
         refuse_existing(tmp_path / "file/below/set", overwrite=False)
     refuse_existing(tmp_path / "new/below/set", overwrite=False)
+
+
+# ---- what would be something else without a word
+
+
+def test_a_seed_is_a_whole_number(unchecked, digits):
+    for seed in (1.0, "1", True, torch.tensor(1)):
+        with refused("a seed must be a whole number"):
+            dd.random(digits[0], 1, seed)
+    assert torch.equal(dd.random(digits[0], 1, np.int64(3)), dd.random(digits[0], 1, 3))
+
+
+def test_mirror_is_true_or_false(unchecked, digits, chosen):
+    with refused("mirror must be true or false; received 'no'"):
+        replace(digits[0], mirror="no")
+    with refused("mirror must be true or false; received 0"):
+        replace(chosen, mirror=0)
+
+
+def test_sets_have_equally_many_networks(unchecked):
+    with refused("expected as many networks for each set, else sets would count by their networks; received [2, 1]"):
+        dd.Report([[60.0, 62.0], [90.0]])
+
+
+def test_a_path_is_not_taken_for_the_data_set_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image_folder(tmp_path / "digits")
+    with refused("digits could be the data set of that name or a folder"):
+        dd.load(tmp_path.__class__("./digits"))
+    assert len(dd.load(tmp_path.__class__("digits").resolve())[0].classes) != 10
+
+
+@pytest.mark.parametrize("held", [{"counts": {1: 2}}, {"path": {1, 2}}, {"seed": np.float32(1)}])
+def test_a_provenance_that_a_file_does_not_hold_is_not_saved(chosen, held, tmp_path):
+    file = tmp_path / "set.safetensors"
+    with refused("a file can't hold this provenance as it is"):
+        replace(chosen, provenance=held).save(file)
+    assert not file.exists()
+    held = {"pair": (1, 2), "text": "é", "none": None, "nested": {"a": [1.5, {"b": (True,)}]}}
+    assert dd.SyntheticSet.load(replace(chosen, provenance=held).save(file)).images.equal(chosen.images)
+
+
+def test_a_run_does_not_go_on_with_another_kernel_of_the_same_name(digits, tmp_path, monkeypatch):
+    options = {"kernel": "mine", "checkpoint": tmp_path / "run.checkpoint", **SMALL}
+    monkeypatch.setitem(dd.KERNELS, "mine", lambda points: points @ points.mT)
+    distiller = dd.Distiller(digits[0], 1, dd.recipe("dm", kernel="mine", **SMALL))
+    next(distiller)
+    distiller.save_checkpoint(options["checkpoint"])
+    assert len(dd.distill(digits[0], 1, "dm", **options).losses) == 2
+    distiller.save_checkpoint(options["checkpoint"])
+    monkeypatch.setitem(dd.KERNELS, "mine", lambda points: -2 * points @ points.mT)
+    with refused("belongs to another run"):
+        dd.distill(digits[0], 1, "dm", **options)
+
+
+def test_a_lock_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "set.safetensors.lock").mkdir()
+    with refused("set.safetensors.lock can't be locked"), alone(tmp_path / "set.safetensors"):
+        pass
+
+
+def test_two_writers_of_one_path_have_files_of_their_own(tmp_path):
+    target = tmp_path / "note.txt"
+    with replacing(target) as first, replacing(target) as second:
+        assert first != second
+        first.write_text("first"), second.write_text("second")
+    assert target.read_text() == "first"
+    assert [file.name for file in tmp_path.iterdir()] == ["note.txt"]

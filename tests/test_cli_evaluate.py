@@ -209,6 +209,15 @@ def test_a_frozen_network_is_tested_as_it_is(cli, here, pets):
     assert json.loads((here / "a.json").read_text())["rows"][0]["mean"] == round(expected, 4)
 
 
+def test_options_without_effect_are_refused(refused, here, pets):
+    assert "leave --mirror out: a set of this package says itself" in refused(
+        "evaluate", "set.safetensors", "--data", pets, "--no-mirror"
+    )
+    assert "leave --epochs out: a frozen network is tested as it is" in refused(
+        "evaluate", "model_params.pt", "--data", pets, "--frozen", "--epochs", 5
+    )
+
+
 # ---- other architectures
 
 
@@ -288,7 +297,7 @@ def test_evaluate_refuses(refused, here, pets, case):
         distill(load(pets)[0], 1, small("dm", real_batch=2), seed=1).save("dm.safetensors")
     before = contents(here)
     data = [] if "--data" in options else ["--data", pets]
-    epochs = [] if "--epochs" in options else ["--epochs", 1]
+    epochs = [] if {"--epochs", "--frozen"} & set(options) else ["--epochs", 1]
     assert message in refused("evaluate", *options, *data, *epochs)
     assert contents(here) == before
 

@@ -189,6 +189,12 @@ def test_show_keeps_a_picture_that_is_there(cli, here, refused):
     assert (here / "set.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_show_draws_beside_a_name_without_an_ending_of_ours(cli, here):
+    for name in ("runs_lr0.1", "runs_lr0.2"):
+        (here / name).write_bytes((here / "set.safetensors").read_bytes())
+        assert cli("show", name).out.endswith(f"picture        {name}.png\n")
+
+
 def test_show_of_real_images(cli, here, pets):
     cli("coreset", "random", "--data", pets)
     done = cli("show", "coreset.safetensors")

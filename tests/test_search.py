@@ -116,6 +116,18 @@ def test_a_network_that_can_learn_is_rated_above_one_that_can_not(digits):
     assert wrong < 40
 
 
+def test_images_of_other_classes_do_not_rate(digits):
+    train, test = digits
+    turned = replace(test, classes=test.classes[1:] + test.classes[:1])
+    with pytest.raises(DataDamError, match="classes 0, 1, 2, …, the images that rate it images of"):
+        rate(candidates(GRID, QUICK), whole(train), turned)
+
+
+def test_a_network_that_diverges_is_not_rated(digits):
+    with pytest.raises(DataDamError, match="hold NaN or infinity; expected finite numbers: give the"):
+        rate(candidates({"depth": (1,)}, replace(QUICK, lr=1e9)), whole(digits[0]), digits[1])
+
+
 def test_the_whole_set_holds_every_image(digits):
     everything = whole(digits[0])
     assert len(everything) == len(digits[0])
@@ -154,6 +166,7 @@ def test_among_the_best_fifth_by_truth():
 def test_the_best_come_first_and_of_equal_ones_the_earlier():
     assert best([5.0, 9.0, 9.0, 1.0, 7.0], 0.6) == [1, 2, 4]
     assert best([1.0, 2.0], 0.01) == [1]  # at least one
+    assert [len(best([0.0] * 100, share / 100)) for share in range(1, 101)] == list(range(1, 101))
 
 
 @pytest.mark.parametrize(

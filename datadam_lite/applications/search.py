@@ -14,6 +14,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
+from datadam_lite.checks import check_finite
 from datadam_lite.data import ImageSet
 from datadam_lite.errors import DataDamError, known
 from datadam_lite.evaluate import accuracy, train_network
@@ -100,7 +101,8 @@ def rate(
     A candidate's random numbers depend on the seed and its architecture alone: a part of a grid has the ratings that
     it has within the whole.
 
-    Raises: DataDamError if the images are too small for a candidate, before any is trained.
+    Raises: DataDamError if the images are too small for a candidate, or of other classes than the set, before any is
+    trained; or if the training of one diverges.
 
     >>> from datadam_lite.data import load
     >>> train, test = load("digits")
@@ -110,13 +112,24 @@ def rate(
     """
     for each in tried:
         each.build(images.shape, len(images.classes))
+    if (chosen.classes, tuple(chosen.images.shape[1:])) != (images.classes, images.shape):
+        raise DataDamError(
+            f"the set has {_kind(chosen.images.shape[1:], chosen.classes)}, the images that rate it "
+            f"{_kind(images.shape, images.classes)}; take the data set that it was made from."
+        )
     settings = settings or Settings()
     pixels, found = chosen.preprocess.apply(images.images), []
     for each in bar(tried, total=len(tried)):
         stream = generator(seed, "search", each.architecture)
         network = train_network(chosen, stream, protocol=each, settings=settings)
+        check_finite(network.parameters(), f"the weights of {each.architecture}", "give the candidates a smaller lr.")
         found.append(accuracy(network, pixels, images.labels))
     return found
+
+
+def _kind(shape: Sequence[int], classes: Sequence[str]) -> str:
+    """What a set and images must share, in words."""
+    return f"images of {'x'.join(map(str, shape))} and the classes {', '.join(classes[:3])}, …"
 
 
 def best(ratings: Sequence[float], share: float = 0.2) -> list[int]:
@@ -130,7 +143,7 @@ def best(ratings: Sequence[float], share: float = 0.2) -> list[int]:
     if not (ratings and 0 < share <= 1):
         raise DataDamError(f"expected ratings, and a share in (0, 1]; received {len(ratings)} and {share}.")
     order = sorted(range(len(ratings)), key=lambda k: -ratings[k])
-    return order[: math.ceil(share * len(order))]
+    return order[: math.ceil(round(share * len(order), 9))]  # 0.07 of 100 is 7, and not 7.000000000000001
 
 
 def agreement(ratings: Sequence[float], truth: Sequence[float], share: float = 1.0) -> float:
