@@ -152,7 +152,7 @@ def load(
     check_type("mirror", mirror, bool | None)
     options = {key: value for key, value in {"size": size, "resize": resize}.items() if value is not None}
     path = Path(name).expanduser()
-    if isinstance(name, Path) and str(name) in DATASETS:
+    if isinstance(name, Path) and str(name) in DATASETS and path.exists():
         raise DataDamError(
             f"{name} could be the data set of that name or a folder; write load({str(name)!r}) for the data set, "
             f"load(Path({str(name)!r}).resolve()) for the folder."
