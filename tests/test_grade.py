@@ -19,7 +19,7 @@ from datadam_lite.classroom.evidence import interval, one_result, paired_interva
 from datadam_lite.classroom.grade import grade
 from datadam_lite.classroom.gradescope import results
 from datadam_lite.classroom.marks import Earned, Grade, marked
-from datadam_lite.classroom.marks_of_equations import of_an_equation
+from datadam_lite.classroom.marks_of_equations import hidden_maps, hidden_powers, of_an_equation, of_hidden_maps
 from datadam_lite.classroom.marks_of_evidence import computed_again, hidden_lists, of_evidence, of_intervals
 from datadam_lite.classroom.marks_of_ideas import gains_over_the_start, of_an_idea
 from datadam_lite.classroom.marks_of_mixtures import NO_BLOCKS, of_a_mixture
@@ -106,6 +106,25 @@ def test_a_function_that_fails_on_some_maps_is_graded_all_the_same(gains):
 
     assert scored("a0", of_an_equation(fn, "spatial", 4, SEED))[0] == 2
     assert scored("a4", of_an_idea(fn, TASK))[0] == 2
+
+
+def test_hidden_maps_are_as_large_as_a_network_s_and_hidden_powers_are_no_whole_numbers_only():
+    for seed in CLASSES:
+        shapes = [tuple(maps.shape) for maps in hidden_maps(seed)]
+        assert max(c for _, c, _, _ in shapes) > 128
+        assert max(min(h, w) for _, _, h, w in shapes) > 8
+        assert min(b for b, _, _, _ in shapes) == 1
+        assert {p % 1 > 0 for p in hidden_powers(seed)} == {True, False}
+        assert len(set(hidden_powers(seed))) == 3
+
+
+@pytest.mark.parametrize(("fn", "kept"), [
+    (lambda maps, p=4: attention.spatial(maps[:, :8], float(p)), 12),
+    (lambda maps, p=4: attention.spatial(maps, float(int(p))), 10),
+])  # fmt: skip
+def test_what_is_right_on_some_hidden_inputs_only_loses_points(fn, kept):
+    found = of_hidden_maps(fn, attention.spatial, SEED, powers=hidden_powers(SEED))
+    assert found.why == f"Right on {kept} of 15."
 
 
 def test_without_the_parameter_p_the_last_line_says_so():
@@ -489,11 +508,7 @@ def test_evidence_through_the_sandbox(tmp_path, computed):
 
 
 def test_what_was_earned_before_the_sandbox_ended_counts(tmp_path):
-    from datadam_lite.classroom.marks_of_equations import POWERS
-    from datadam_lite.classroom.variant import sample
-
-    hidden = sample(SEED, "hidden powers", POWERS, 3)
-    last = next(p for p in hidden if p not in (2.0, 3.0))
+    last = next(p for p in hidden_powers(SEED) if p not in (2.0, 2.5, 3.0))  # those that the check tries, too
     path = notebook(tmp_path / "a.ipynb", answers.HEAD + ENDS.replace("LAST", str(last)))
     found = grade(path, "a0", SEED)
     assert [mark.points for mark in found.marks] == [2, 2, 3, 0]
@@ -504,7 +519,8 @@ def test_what_was_earned_before_the_sandbox_ended_counts(tmp_path):
 def test_what_a_function_says_of_hidden_inputs_is_told_nobody(tmp_path):
     text = answers.HEAD + f'''
 def mixed_attention(maps):
-    if maps.dtype == torch.float32 and tuple(maps.shape[1:]) not in ((5, 4, 6), (7, 6, 5), (3, 5, 4)):
+    tried = ((5, 4, 6), (7, 6, 5), (3, 5, 4), (4, 6, 6), (130, 17, 16))
+    if maps.dtype == torch.float32 and tuple(maps.shape[1:]) not in tried:
         raise ValueError("these are the maps: " + str(maps.tolist()) + "they were")
     return _mixed(maps)
 {answers.mixed(TASK).replace("mixed_attention", "_mixed")}'''

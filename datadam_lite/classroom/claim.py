@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from datadam_lite.attention import channel, spatial
 from datadam_lite.classroom.contract import close
-from datadam_lite.classroom.guard import Guarded, Stumble, parameters
+from datadam_lite.classroom.guard import Guarded, Stumble, default_power
 from datadam_lite.classroom.probes import USUAL, Maps, Power, after_relu, without_zeros
 
 EQUATION = {"spatial": spatial, "channel": channel}
@@ -44,8 +44,8 @@ class Claim:
         return read_power(self, self.kind)
 
     def with_power(self, p: Power, maps: Maps) -> Tensor:
-        """Call it with its parameter p, as an int if its default is one."""
-        return self(maps, p=type(default_power(self.fn.fn))(p))
+        """Call it with its parameter p, a whole number as an int if its default is one."""
+        return self(maps, p=type(default_power(self.fn.fn))(p) if p == int(p) else p)
 
     @cached_property
     def takes_power(self) -> bool:
@@ -113,11 +113,3 @@ def mixtures(fn: Guarded, p: Power | None) -> list[tuple[Claim, Claim]]:
         return Claim(scaled(part(fn.fn, kind, first)), kind, p, block=True)
 
     return [(block("spatial", first), block("channel", not first)) for first in (True, False)]
-
-
-def default_power(fn: Callable) -> Power | None:
-    """The default of a parameter p, where there is one, it is a number, and `partial` has not fixed it."""
-    if isinstance(fn, partial) and "p" in fn.keywords:
-        return None
-    default = parameters(fn)["p"].default if "p" in parameters(fn) else None
-    return default if isinstance(default, (int, float)) and not isinstance(default, bool) else None

@@ -8,12 +8,22 @@ Each rule takes the function and returns what is wrong, in words, or None.
 import inspect
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from datadam_lite.classroom.guard import Guarded, Stumble, raised
-from datadam_lite.classroom.probes import SHAPES, USUAL, Maps, after_relu, extremes, of_both_signs, without_zeros
+from datadam_lite.classroom.guard import Guarded, Stumble, default_power, raised
+from datadam_lite.classroom.probes import (
+    LARGER,
+    SHAPES,
+    USUAL,
+    Maps,
+    after_relu,
+    extremes,
+    of_both_signs,
+    without_zeros,
+)
 
 CLOSE = 1e-4  # of the largest entry: far above rounding and an epsilon in a division, far below any mistake
 
@@ -69,7 +79,7 @@ WHICH_AXIS = "Name the axes of what every step returns: which of them counts the
 
 def one_vector_per_image(fn: Guarded) -> str | None:
     """fn(maps).shape == [B, D], for maps of several shapes; D depends on C, H and W, and on nothing else."""
-    for shape in SHAPES:
+    for shape in SHAPES + LARGER:
         maps = after_relu(*shape).float()
         vectors = fn(maps)
         if vectors.ndim != 2 or len(vectors) != len(maps) or not vectors.numel():
@@ -233,7 +243,14 @@ def right_gradient(fn: Guarded) -> str | None:
             f"Maps in float64 should be kept so, and those that are rounded to {kept} first give the same vectors, to "
             "the last digit: so something rounds them inside, and slopes become stairs. Follow the type step by step."
         )
-    if _agrees(fn, maps):
+    usual, wanted, unwanted = fn(maps), fn(maps.clone().requires_grad_()), fn.unrecorded(maps)
+    if not close(wanted, usual, 1e-6) or not close(unwanted, usual, 1e-6):
+        return (
+            "The values should be the same whether a gradient is wanted or not, and they differ "
+            f"{apart(wanted, unwanted)}. What in it asks for requires_grad, or for torch.no_grad()?"
+        )
+    signed = of_both_signs(*maps.shape)
+    if _agrees(fn, maps, directions=4) and all(_agrees(each, signed) for each in with_odd_power(fn, signed)):
         return None
     return (
         "The gradient should be the slope of the values, and it is another. Is a part of the formula taken for a "
@@ -241,7 +258,16 @@ def right_gradient(fn: Guarded) -> str | None:
     )
 
 
-def _agrees(fn: Guarded, maps: Tensor, directions: int = 4, step: float = 1e-6) -> bool:
+def with_odd_power(fn: Guarded, maps: Maps) -> Iterator[Guarded]:
+    """The function and, if it has a parameter p, the same with p=3; neither if it does not take these maps."""
+    default = default_power(fn.fn)
+    for each in (fn, *([] if default is None else [Guarded(partial(fn.fn, p=type(default)(3)))])):
+        with suppress(Stumble):
+            if each(maps).isfinite().all():
+                yield each
+
+
+def _agrees(fn: Guarded, maps: Tensor, directions: int = 2, step: float = 1e-6) -> bool:
     """Whether v . J u, by autograd, is v . (f(x + step u) - f(x - step u)) / (2 step), for random u and v.
 
     PyTorch's gradcheck in its fast mode does so with a single pair, both without a negative entry: it lets pass half

@@ -9,9 +9,8 @@ from torch import Tensor
 from datadam_lite import plots
 from datadam_lite.attention import channel, spatial
 from datadam_lite.classroom.behaviour import digits
-from datadam_lite.classroom.claim import default_power
 from datadam_lite.classroom.drawing import BLOCKS, Given, is_map, network_of, real_images, shared_by
-from datadam_lite.classroom.guard import Guarded, Stumble
+from datadam_lite.classroom.guard import Guarded, Stumble, default_power
 from datadam_lite.classroom.measured import YOURS
 from datadam_lite.classroom.redrawn import Drawing
 from datadam_lite.coresets import random

@@ -8,11 +8,14 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from datadam_lite.classroom.probes import Power
 
 # Files of no student: this package's, PyTorch's, and Python's own and installed ones.
 LIBRARIES = (
@@ -44,6 +47,10 @@ class Guarded:
         """Call it on a copy of the maps."""
         return self._run(maps.clone(memory_format=torch.contiguous_format), options)
 
+    def unrecorded(self, maps: Tensor) -> Tensor:
+        """Call it as networks are evaluated, under `torch.no_grad()`."""
+        return self._run(maps.clone(), {}, record=False)
+
     def changes(self, maps: Tensor) -> bool:
         """Whether the maps are others after the call."""
         given = maps.clone()
@@ -65,9 +72,9 @@ class Guarded:
         except Exception as error:  # a backward pass of the student's own may raise anything
             raise Stumble(f"The backward pass {raised(error)}") from None
 
-    def _run(self, maps: Tensor, options: dict) -> Tensor:
+    def _run(self, maps: Tensor, options: dict, record: bool = True) -> Tensor:
         try:
-            with torch.enable_grad():
+            with torch.set_grad_enabled(record):
                 vectors = self.fn(maps, **options)
         except (Exception, SystemExit) as error:
             raise Stumble(f"On {str(maps.dtype)[6:]} maps of shape {list(maps.shape)} it {raised(error)}") from None
@@ -91,6 +98,14 @@ def parameters(fn: Callable) -> dict[str, inspect.Parameter]:
         return dict(inspect.signature(fn).parameters)
     except (TypeError, ValueError):
         return {}
+
+
+def default_power(fn: Callable) -> Power | None:
+    """The default of a parameter p, where there is one, it is a number, and `partial` has not fixed it."""
+    if isinstance(fn, partial) and "p" in fn.keywords:
+        return None
+    default = parameters(fn)["p"].default if "p" in parameters(fn) else None
+    return default if isinstance(default, (int, float)) and not isinstance(default, bool) else None
 
 
 def _no_tensor(value) -> str:

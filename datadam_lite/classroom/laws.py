@@ -6,7 +6,9 @@ Each law takes a claim, and most take maps, and returns what is wrong, in words,
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial, wraps
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -15,28 +17,35 @@ from torch.nn import functional as F
 from datadam_lite.classroom.claim import ENTRIES, EQUATION, Claim, mixtures, read_power
 from datadam_lite.classroom.contract import apart, close
 from datadam_lite.classroom.findings import Finding, attempt
-from datadam_lite.classroom.guard import Guarded
-from datadam_lite.classroom.probes import USUAL, Maps, Power, after_relu, of_both_signs, up_to
+from datadam_lite.classroom.guard import Guarded, Stumble
+from datadam_lite.classroom.probes import LARGER, USUAL, Maps, Power, after_relu, of_both_signs, up_to
 from datadam_lite.seeding import generator
 
 ODD = 3.0  # a power that tells signs apart
+FRACTION = 2.5  # and one that is none of a loop over range(p)
 DOMAINS = {
     "On maps as they come out of a ReLU": after_relu,
     "On maps with negative responses (a ReLU lets none through, other activations do)": of_both_signs,
 }
 
 
-def on_all_maps(law: Callable) -> Callable:
+def on_maps_of(*shapes: tuple[int, ...]) -> Callable:
     """Make a law of a claim and maps a law of the claim: it holds on all maps, or is told on which it does not."""
 
-    @wraps(law)
-    def everywhere(claim):
-        for domain, maps in DOMAINS.items():
-            if sentence := law(claim, maps(*USUAL)):
-                return f"{domain}, {sentence}"
-        return None
+    def on_maps(law):
+        @wraps(law)
+        def everywhere(claim):
+            for shape, (domain, maps) in product(shapes, DOMAINS.items()):
+                if sentence := law(claim, maps(*shape)):
+                    return f"{domain}, {f'of shape {list(shape)}, ' * (shape != USUAL)}{sentence}"
+            return None
 
-    return everywhere
+        return everywhere
+
+    return on_maps
+
+
+on_all_maps = on_maps_of(USUAL)
 
 
 # ---- laws of both equations
@@ -162,6 +171,10 @@ def powers(claim: Claim) -> list[tuple[str, Power | None, float | None]]:
     found = [("Called with the maps alone", claim.expected, claim.power)]
     for p in (2, 3) if claim.takes_power else ():
         found.append((f"Called with p={p}", p, read_power(partial(claim.with_power, p), claim.kind)))
+    with suppress(Stumble):  # a power may be for whole numbers only, and say so
+        if claim.takes_power and claim.with_power(FRACTION, after_relu(*USUAL)) is not None:
+            read = read_power(partial(claim.with_power, FRACTION), claim.kind)
+            found.append((f"Called with p={FRACTION}", FRACTION, read))
     return found
 
 
@@ -198,7 +211,11 @@ def in_range(claim: Claim, maps: Maps) -> str | None:
 # ---- and the equation itself
 
 
-@on_all_maps
+TINY = "It keeps all other laws: work the sum out by hand for a tiny map."
+NUMBER = "On smaller maps it is right: does a number stand somewhere in place of a size of the maps?"
+
+
+@on_maps_of(USUAL, *LARGER)
 def equation(claim: Claim, maps: Maps) -> str | None:
     """fn(maps) == the equation, for the power that the function has, and fn(maps, p=3) if it takes a power."""
     calls = [("", claim.power, claim(maps))]
@@ -207,16 +224,15 @@ def equation(claim: Claim, maps: Maps) -> str | None:
     for call, p, found in calls:
         expected = EQUATION[claim.kind](maps, p)
         if not close(found, expected, 1e-3):
-            return _differs(found, expected, p, call + ", in units of the block's length," * claim.block)
+            hint = TINY if tuple(maps.shape) == USUAL else NUMBER
+            return _differs(found, expected, p, call + ", in units of the block's length," * claim.block) + hint
     return None
 
 
 def _differs(found: Tensor, expected: Tensor, p: Power, how: str) -> str:
     i, k = divmod(int((found - expected).abs().argmax()), found.shape[1])
-    return (
-        f"entry {k} of image {i}{how} should be {expected[i, k]:.3f} for the power {p:.3g}, and is {found[i, k]:.3f}. "
-        "It keeps all other laws: work the sum out by hand for a tiny map."
-    )
+    should = f"entry {k} of image {i}{how} should be {expected[i, k]:.3f} for the power {p:.3g}"
+    return f"{should}, and is {found[i, k]:.3f}. "
 
 
 ALWAYS, POWER = (no_negative_entries, length_one, blind_to_scale), (power, large_p, in_range)

@@ -15,10 +15,11 @@ from datadam_lite.classroom.guard import Guarded, Stumble, undisturbed
 from datadam_lite.classroom.laws import LAWS, number_of_entries
 from datadam_lite.classroom.marks import Earned
 from datadam_lite.classroom.probes import Power
-from datadam_lite.classroom.variant import sample, secret
+from datadam_lite.classroom.variant import one, sample, secret
 
-POWERS = (1.0, 1.5, 2.5, 3.0, 5.0, 6.0)  # of which the hidden ones are drawn
+WHOLE, FRACTIONS = (1.0, 3.0, 5.0, 6.0), (1.5, 2.5)  # powers of which the hidden ones are drawn
 SIZES = range(2, 8)  # of hidden maps
+LARGE = range(14, 20), range(129, 160)  # the sides, and the channels, of those as a network has them
 
 
 def names(rules: Sequence[Callable], prefix: str = "") -> list[str]:
@@ -50,7 +51,7 @@ def of_an_equation(fn: Callable, kind: str, p: Power, class_seed: str) -> Iterat
     elif not takes_p(fn):
         yield Earned(0, NO_P)
     else:
-        yield of_hidden_maps(fn, EQUATION[kind], class_seed, powers=sample(class_seed, "hidden powers", POWERS, 3))
+        yield of_hidden_maps(fn, EQUATION[kind], class_seed, powers=hidden_powers(class_seed))
 
 
 def can_be_compared(feedback: Feedback) -> bool:
@@ -96,17 +97,28 @@ def of_checks(feedback: Feedback, rules: Sequence[str]) -> Earned:
     return Earned((len(tried) - len(failed)) / len(rules), " ".join(said), feedback.cause if failed else None)
 
 
-def hidden_maps(class_seed: str, n: int = 4) -> list[Tensor]:
-    """Maps of shapes, sizes and signs that nobody else can draw, [B, C, H, W]; half of them as after a ReLU.
+def hidden_powers(class_seed: str) -> list[Power]:
+    """Two whole powers and a fraction."""
+    return sample(class_seed, "hidden powers", WHOLE, 2) + sample(class_seed, "hidden fraction", FRACTIONS, 1)
+
+
+def hidden_shapes(class_seed: str) -> list[list[int]]:
+    """Four small shapes, in which all sides differ, and one as a network has it, of square maps."""
+    shapes = [sample(class_seed, f"hidden shape {i}", SIZES, 4) for i in range(4)]
+    shapes[0][0] = 1  # a single image among them
+    side, channels = (one(class_seed, f"hidden large {i}", sizes) for i, sizes in enumerate(LARGE))
+    return [*shapes, [2, channels, side, side]]
+
+
+def hidden_maps(class_seed: str) -> list[Tensor]:
+    """Maps of shapes, sizes and signs that nobody else can draw, [B, C, H, W]; two of them as after a ReLU.
 
     >>> [maps.ndim for maps in hidden_maps("a string of the teacher's")]
-    [4, 4, 4, 4]
+    [4, 4, 4, 4, 4]
     """
     found = []
-    for i in range(n):
+    for i, shape in enumerate(hidden_shapes(class_seed)):
         stream = secret(class_seed, "hidden maps", i)
-        shape = sample(class_seed, f"hidden shape {i}", SIZES, 4)
-        shape[0] = shape[0] if i else 1  # a single image among them
         maps = 3 * torch.randn(*shape, generator=stream)
         found.append(maps.relu() if i % 2 else maps)
     return found

@@ -12,7 +12,7 @@ from datadam_lite.classroom.contract import close
 from datadam_lite.classroom.diagnosis import POWERS, likely
 from datadam_lite.classroom.findings import Finding, attempt
 from datadam_lite.classroom.guard import Guarded, Stumble
-from datadam_lite.classroom.laws import laws_of, number_of_entries
+from datadam_lite.classroom.laws import FRACTION, laws_of, number_of_entries
 from datadam_lite.classroom.probes import USUAL, after_relu, of_both_signs
 
 
@@ -35,6 +35,13 @@ def remarks(fn: Guarded, kind: str | None) -> Iterator[Finding]:
             yield Finding("negative responses", told)
     elif kind != "mixed" and (p := Claim(fn, kind).power):
         yield Finding("power", f"Called with the maps alone, it raises responses to the power {p:.3g}.")
+        if Claim(fn, kind).takes_power and (told := attempt(whole_powers_only, Claim(fn, kind)).sentence):
+            yield Finding("whole powers only", f"With p={FRACTION} it can't be called. {told}")
+
+
+def whole_powers_only(claim: Claim) -> None:
+    """Raise a Stumble if its p can be no fraction."""
+    claim.with_power(FRACTION, after_relu(*USUAL))
 
 
 def properties(fn: Guarded) -> Iterator[Finding]:

@@ -17,6 +17,8 @@ Power = int | float
 # No two sides alike, and C is never H*W: a wrong reshape shows. A single image among them: a lost batch axis shows.
 SHAPES = ((3, 5, 4, 6), (1, 7, 6, 5), (2, 3, 5, 4))
 USUAL = SHAPES[0]
+# As many images as channels in a square; and maps as a network has them, where a number of the small ones would show.
+LARGER = ((4, 4, 6, 6), (2, 130, 17, 16))
 
 
 @cache
