@@ -134,7 +134,7 @@ def accuracy(
     network: returns maps, embedding and logits; in evaluation mode, as after `train_network`;
     images: preprocessed like those it was trained on.
 
-    Raises: DataDamError if there are not as many labels as images.
+    Raises: DataDamError if there are no images, or not as many labels as images.
 
     >>> from datadam_lite.networks import ConvNet
     >>> network = ConvNet((1, 8, 8), 2, width=4).eval()
@@ -143,9 +143,10 @@ def accuracy(
     >>> accuracy(network, images, answers), accuracy(network, images, 1 - answers)
     (100.0, 0.0)
     """
-    if labels.shape != images.shape[:1]:
+    if labels.shape != images.shape[:1] or not len(images):
         raise DataDamError(
-            f"expected one label for each of the {len(images)} images; received shape {list(labels.shape)}."
+            f"expected one label for each of the images, and one of them at least; received {len(images)} images and "
+            f"labels of shape {list(labels.shape)}."
         )
     device = next(network.parameters()).device
     predicted = [network(part.to(device)).logits.argmax(1) for part in images.split(500)]

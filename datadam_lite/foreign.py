@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datadam_lite.data import ImageSet
-from datadam_lite.errors import DataDamError, known
+from datadam_lite.errors import DataDamError, check_type, known
 from datadam_lite.files import replacing
 from datadam_lite.foreign_files import find, is_safetensors, raw, tensors
 from datadam_lite.foreign_labels import class_numbers, counts, in_class_order, kind, of_folders
@@ -56,6 +56,7 @@ def read(
     >>> read(file, train, preprocessing="exact").provenance["preprocessing"]
     'exact: certain, undoing this mean and std gives whole numbers of 0 … 255'
     """
+    check_type("entry", entry, int)
     if is_safetensors(path):
         if preprocessing is not None:
             raise DataDamError(f"{path} holds its own preprocessing; leave preprocessing={preprocessing!r} out.")
@@ -146,6 +147,7 @@ def decode(chosen: SyntheticSet, factor: int) -> SyntheticSet:
     >>> decode(chosen, 2).images[:, 0, 0, 0].tolist()
     [0.0, 1.0, 2.0, 3.0]
     """
+    check_type("factor", factor, int)
     n, c, h, w = chosen.images.shape
     if factor < 1 or h % factor or w % factor:
         raise DataDamError(f"images of {h}x{w} pixels can't be cut into {factor} x {factor} equal tiles.")

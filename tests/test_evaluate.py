@@ -482,8 +482,14 @@ def test_one_label_is_not_compared_with_every_image(unchecked):
     network = reset(ConvNet((3, 8, 8), 4, width=4), generator(0, "test"))
     images = normal(2, 3, 8, 8)
     for labels in (torch.tensor([0]), torch.tensor([[0], [1]])):  # both would be compared with every image
-        with pytest.raises(DataDamError, match="one label for each of the 2 images"):
+        with pytest.raises(DataDamError, match=r"one label for each of the images, .* received 2 images"):
             accuracy(network, images, labels)
+
+
+def test_no_images_have_no_accuracy():
+    network = reset(ConvNet((3, 8, 8), 4, width=4), generator(0, "test"))
+    with pytest.raises(DataDamError, match=r"one of them at least; received 0 images"):
+        accuracy(network, torch.zeros(0, 3, 8, 8), torch.zeros(0, dtype=torch.int64))
 
 
 @pytest.mark.parametrize(

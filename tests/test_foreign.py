@@ -224,6 +224,14 @@ def test_the_entry_that_is_asked_for(tmp_path):
             read(file, TRAIN, preprocessing="field", entry=entry)
 
 
+def test_an_entry_and_a_factor_are_whole_numbers(tmp_path, unchecked):
+    file = saved(tmp_path / "res.pt", results())
+    with pytest.raises(DataDamError, match=r"entry must be a whole number; received '1'"):
+        read(file, TRAIN, preprocessing="field", entry="1")
+    with pytest.raises(DataDamError, match=r"factor must be a whole number; received 2\.0"):
+        decode(SyntheticSet(MOVED, LABELS, TRAIN.classes, FIELD), 2.0)
+
+
 def test_the_provenance_says_what_was_read(tmp_path):
     file = saved(tmp_path / "syn_data_cifar10_ipc_2.pt", {"data": [MOVED, LABELS]})
     made = read(file, TRAIN, preprocessing="field").provenance
