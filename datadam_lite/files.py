@@ -2,10 +2,14 @@
 
 import os
 import secrets
+import time
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from datadam_lite.errors import DataDamError
+
+HOUR = 3600  # in seconds; no file takes as long to write
 
 
 @contextmanager
@@ -13,7 +17,8 @@ def replacing(path: str | Path, *, keep: Path | None = None):
     """Yield a temporary path in the same folder; rename it to `path` when the block succeeds.
 
     keep: a new name for the file that stood at `path`, which is otherwise gone.
-    When the block fails the temporary file is removed and whatever stood at `path` is untouched.
+    When the block fails the temporary file is removed and whatever stood at `path` is untouched. A process that is
+    killed can remove nothing: what it leaves is removed an hour later, by the next that writes to the same path.
 
     Raises: DataDamError if the disk refuses the write.
 
@@ -28,6 +33,7 @@ def replacing(path: str | Path, *, keep: Path | None = None):
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # no other writer has the name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
         yield temporary
         _reach_the_disk(temporary)
         _put_in_place(temporary, path, keep)
@@ -39,6 +45,14 @@ def replacing(path: str | Path, *, keep: Path | None = None):
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files that have not been written to for an hour: their writer was killed."""
+    for temporary in path.parent.glob(escape(f".{path.name}.") + "*.part"):
+        with suppress(OSError):
+            if time.time() - temporary.stat().st_mtime > HOUR:
+                temporary.unlink()
 
 
 def _reach_the_disk(file: Path) -> None:

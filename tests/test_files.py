@@ -2,12 +2,13 @@
 
 import errno
 import os
+import time
 
 import pytest
 from samples import contents
 
 from datadam_lite import DataDamError
-from datadam_lite.files import replacing
+from datadam_lite.files import HOUR, replacing
 
 
 @pytest.fixture
@@ -121,3 +122,14 @@ def test_a_folder_that_is_a_file(old):
     with pytest.raises(DataDamError, match="choose a folder you can write to"), replacing(old / "x") as temporary:
         temporary.write_text("new")
     assert contents(old.parent) == {"file.txt": b"old"}
+
+
+def test_what_a_killed_writer_left_goes_and_what_another_is_writing_stays(old):
+    parts = {name: old.with_name(name) for name in (".file.txt.1.part", ".file.txt.2.part", ".file.txt2.3.part")}
+    for part in parts.values():
+        part.write_text("half")
+        os.utime(part, (0, time.time() - 2 * HOUR))
+    os.utime(parts[".file.txt.2.part"])
+    with replacing(old) as temporary:
+        temporary.write_text("new")
+    assert set(contents(old.parent)) == {"file.txt", ".file.txt.2.part", ".file.txt2.3.part"}
