@@ -31,7 +31,8 @@ class Experiment:
 
     source: where it stands; asks: what it should tell; claim: what is printed there, as far as we know it;
     rows: names of variants, the first of which the others are compared with, set by set; shows: accuracy, cost,
-    pictures, features (where sets lie among real images), or the ranks of networks in an architecture search.
+    pictures, features (where sets lie among real images), untrained (which images are the nearest in random networks),
+    or the ranks of networks in an architecture search.
     By scale: data: names of data sets; ipcs: images per class; trial: how sets are evaluated, a name of TRIALS;
     but: rows, where they are others; steps: in how many the classes arrive (None: all are there at once).
     """
@@ -60,6 +61,7 @@ FIFTY = {"quick": (1,), "cpu": (1,), "paper": (50,)}
 FIXED = dict.fromkeys(CIFAR10, "fixed")
 BOTH = dict.fromkeys(CIFAR10, "both protocols")
 NORMS = dict.fromkeys(CIFAR10, "norms")
+RANDOM = dict.fromkeys(CIFAR10, "random networks")
 AUGMENTATION = dict.fromkeys(CIFAR10, "augmentation")
 AT_ONCE = dict.fromkeys(CIFAR10, (None,))
 NETWORKS = {"quick": "small networks", "cpu": "networks", "paper": "networks"}
@@ -138,6 +140,7 @@ VARIANTS = {
 }  # fmt: skip
 
 # How sets are evaluated: protocols of the scale, each with some of its fields changed.
+UNTRAINED = "none, random networks"
 TRIALS = {
     "fixed": {"fixed": {}},
     "both protocols": {"fixed": {}, "datadam_code": {}},
@@ -147,6 +150,7 @@ TRIALS = {
         "fixed": {}, "alexnet": {"network": "alexnet"}, "vgg11": {"network": "vgg11"},
         "resnet18": {"network": "resnet18"}, "vit": {"network": "vit"},
     },
+    "random networks": {f"{UNTRAINED} with {norm} norm": {"norm": norm} for norm in ("instance", "batch")},
     "small networks": {"fixed": {}, "2 blocks": {"depth": 2}, "1 block": {"depth": 1}, "batch norm": {"norm": "batch"}},
 }  # fmt: skip
 
@@ -175,6 +179,12 @@ EXPERIMENTS = {
         "a question of users of the released code", "Do images need the norm they were made with?",
         "With instance norm, as in the paper, users of the code don't reach its numbers; no answer is published.",
         ("datadam", "code-norm", "random-zca"), trial=NORMS, but={"quick": ("datadam", "code-norm", "random")},
+    ),
+    "study-untrained": Experiment(
+        "a gap of ours", "Does the norm matter before anything is trained?",
+        "No answer is published.",
+        ("datadam", "code-zca", "code-norm", "random-zca", "random"), trial=RANDOM, shows="untrained",
+        but={"quick": ("datadam", "code-norm", "random")},
     ),
     "study-push": Experiment(
         "a gap of ours", "Do ten images per class need more steps, or larger ones?",

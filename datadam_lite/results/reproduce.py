@@ -15,16 +15,18 @@ from datadam_lite.errors import DataDamError, known, positive
 from datadam_lite.protocol import Protocol
 from datadam_lite.recipes import recipe
 from datadam_lite.results import stale_files
-from datadam_lite.results.experiments import EXPERIMENTS, TRIALS, VARIANTS, Experiment
+from datadam_lite.results.experiments import EXPERIMENTS, TRIALS, UNTRAINED, VARIANTS, Experiment
 from datadam_lite.results.run import Run, perform, write
 from datadam_lite.results.run_continual import perform_continual
 from datadam_lite.results.run_features import perform_features
 from datadam_lite.results.run_search import perform_search
+from datadam_lite.results.run_untrained import perform_untrained
 from datadam_lite.results.scales import SCALES, Scale
 from datadam_lite.results.searches import ON_ALL
 
 # Photographs that are loaded at another size than their own.
 SIZES = {"imagenette64": ("imagenette", 64)}
+RANDOM_NETWORKS = 10  # of each norm, in which sets are looked at
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def plan(name: str, scale: str = "quick", *, sets: int | None = None) -> list[Pl
         options |= {"search": search, "protocols": (search.training,), "networks": 1, "pictures": False}
     if experiment.shows == "features":
         options |= {"features": True, "protocols": (size.features,), "networks": 1, "pictures": False}
+    if experiment.shows == "untrained":
+        options |= {"untrained": True, "networks": RANDOM_NETWORKS, "pictures": False}
     ending = _ending(experiment, trial)
     return [
         Planned(
@@ -107,7 +111,7 @@ def plan(name: str, scale: str = "quick", *, sets: int | None = None) -> list[Pl
 
 def _ending(experiment: Experiment, trial: str) -> str:
     """What the names of an experiment's files end in, where a run is not the usual one."""
-    endings = {"ranks": "-search", "features": "-features"}
+    endings = {"ranks": "-search", "features": "-features", "untrained": "-untrained"}
     return endings.get(experiment.shows, "" if trial == "fixed" else f"-{trial.replace(' ', '-')}")
 
 
@@ -115,6 +119,8 @@ def _protocol(protocols: Mapping[str, Protocol], name: str, changes: Mapping) ->
     """A protocol of the scale by name; where fields are changed it is the fixed one, and named after the change."""
     if not changes:
         return protocols[name]
+    if name.startswith(UNTRAINED):
+        return replace(protocols["fixed"], name=name, **changes)
     return replace(protocols["fixed"], name=f"{protocols['fixed'].name}, {name}", **changes)
 
 
@@ -203,4 +209,6 @@ def _performer(run: Run) -> Callable:
         return perform_search
     if run.features:
         return perform_features
+    if run.untrained:
+        return perform_untrained
     return perform if run.steps is None else perform_continual

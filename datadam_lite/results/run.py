@@ -61,11 +61,12 @@ class Run:
     search: Search | None = None  # among which networks, for an architecture search
     trained: tuple[int, int] | None = None  # the accuracy, in percent, of the networks that images are compared in
     features: bool = False  # whether sets are looked at in a network's features, and none is trained on them
+    untrained: bool = False  # the same in random networks
 
     def describe(self) -> dict:
         """What decides the numbers, as plain values."""
         decisive = ["method", "ipc", "sets", "networks", "scale", "changes", "initial"]
-        decisive += [name for name in ("steps", "trained", "features") if getattr(self, name)]
+        decisive += [name for name in ("steps", "trained", "features", "untrained") if getattr(self, name)]
         plain = {name: getattr(self, name) for name in decisive} | {"protocols": [asdict(p) for p in self.protocols]}
         plain |= {"search": asdict(self.search)} if self.search else {}
         return json.loads(json.dumps(plain, default=dict))
