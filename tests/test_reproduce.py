@@ -15,14 +15,17 @@ from samples import contents, image_folder
 from datadam_lite import CORESETS, DATASETS, DataDamError, load, recipe, results
 from datadam_lite.applications.search import agreement, best
 from datadam_lite.applications.trained import trained_networks
+from datadam_lite.networks import reset
+from datadam_lite.preprocess import Preprocess
 from datadam_lite.protocol import Protocol
 from datadam_lite.report import Report
-from datadam_lite.results import comparison, reproduce, run, run_search, scales
+from datadam_lite.results import comparison, reproduce, run, run_search, run_untrained, scales
 from datadam_lite.results.comparison import clear, compare, cost, describe, pictures, printed, ranks, tables
 from datadam_lite.results.experiments import EXPERIMENTS, TRIALS, VARIANTS
 from datadam_lite.results.reproduce import plan
 from datadam_lite.results.scales import SCALES
 from datadam_lite.results.searches import ON_ALL, Search
+from datadam_lite.seeding import generator
 
 ALL = [(name, scale) for name in EXPERIMENTS for scale in SCALES]
 
@@ -258,6 +261,41 @@ def test_in_a_network_that_knows_the_classes_random_images_lie_among_their_own(t
     monkeypatch.setitem(scales.SCALES, "quick", replace(scales.SCALES["quick"], features=learned))
     *_, (_, random), _ = reproduce.reproduce("figure5", out=tmp_path / "out", work=tmp_path / "work")
     assert random["rows"][0]["mean"] > 80
+
+
+def test_the_nearest_image_in_networks_that_have_learned_nothing(tiny, threads, tmp_path):
+    found = list(reproduce.reproduce("study-untrained", out=tmp_path / "o", work=tmp_path / "w"))
+    rows = {each.row: record["rows"] for each, record in found}
+    assert [each.name for each, _ in found] == [f"digits-ipc1-{row}-untrained" for row in rows]
+    assert list(rows) == ["datadam", "code-norm", "random"]
+    for instance, batch in rows.values():
+        assert (instance["protocol"][-13:], batch["protocol"][-10:]) == ("instance norm", "batch norm")
+        assert instance["accuracies"] != batch["accuracies"]
+        assert {len(each) for each in instance["accuracies"] + batch["accuracies"]} == {10}
+    assert len(tables("study-untrained", "quick", tmp_path / "o")) == 2
+
+
+def test_the_nearest_image_is_the_one_found_by_hand(tiny, threads, tmp_path):
+    train, test = load("digits")
+    random = plan("study-untrained")[-1]
+    record, _ = run_untrained.perform_untrained(random.run, random.name, train, test, tmp_path)
+    protocol, spaces = random.run.protocols[0], Preprocess.fit(train)
+    network = reset(protocol.build(train.shape, 10), generator(3, "random network")).eval()
+    real, ten = (spaces.apply(images) for images in (test.images, train.images[CORESETS["random"](train, 1, 0)]))
+    rows = test.sample(48, generator(0, "images shown"))  # 48 of the rarest digit
+    with torch.no_grad():
+        distances = (network(real[rows]).embedding[:, None] - network(ten).embedding).norm(dim=2)
+    right = (distances.argmin(1) == test.labels[rows]).double().mean().item()
+    assert record["rows"][0]["accuracies"][0][3] == pytest.approx(100 * right, abs=0.5)
+
+
+def test_random_networks_with_batch_norm_have_the_statistics_of_real_images():
+    train, _ = load("digits")
+    images = Preprocess.fit(train).apply(train.images[:500])
+    network = run_untrained.random_network(Protocol(width=8, norm="batch"), 10, images, 0)
+    with torch.no_grad():
+        kept, own = network(images).embedding, network.train()(images).embedding
+    assert torch.allclose(kept, own, atol=1e-2)
 
 
 def test_trained_networks_in_the_place_of_random_ones(tiny, threads, tmp_path, monkeypatch):
