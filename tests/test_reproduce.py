@@ -268,11 +268,12 @@ def test_the_nearest_image_in_networks_that_have_learned_nothing(tiny, threads, 
     rows = {each.row: record["rows"] for each, record in found}
     assert [each.name for each, _ in found] == [f"digits-ipc1-{row}-untrained" for row in rows]
     assert list(rows) == ["datadam", "code-norm", "random"]
-    for instance, batch in rows.values():
-        assert (instance["protocol"][-13:], batch["protocol"][-10:]) == ("instance norm", "batch norm")
-        assert instance["accuracies"] != batch["accuracies"]
-        assert {len(each) for each in instance["accuracies"] + batch["accuracies"]} == {10}
-    assert len(tables("study-untrained", "quick", tmp_path / "o")) == 2
+    for found in rows.values():
+        told = [row["protocol"].removeprefix("none, random networks with ") for row in found]
+        assert told == ["instance norm", "batch norm", "batch norm, usual strengths"]
+        assert len({str(row["accuracies"]) for row in found}) == 3
+        assert {len(networks) for row in found for networks in row["accuracies"]} == {10}
+    assert len(tables("study-untrained", "quick", tmp_path / "o")) == 3
 
 
 def test_the_nearest_image_is_the_one_found_by_hand(tiny, threads, tmp_path):
@@ -296,6 +297,24 @@ def test_random_networks_with_batch_norm_have_the_statistics_of_real_images():
     with torch.no_grad():
         kept, own = network(images).embedding, network.train()(images).embedding
     assert torch.allclose(kept, own, atol=1e-2)
+
+
+def test_usual_strengths_are_those_of_real_images_and_leave_the_means():
+    train, _ = load("digits")
+    images = Preprocess.fit(train).apply(train.images[:500])
+    network, seen = run_untrained.random_network(Protocol(width=8, norm="batch"), 10, images, 0), []
+    first = next(layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d))
+    with torch.no_grad():
+        first.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        network(images)
+        run_untrained.respond_as_usual(network, images)
+        first.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        network(7 * images[:3])
+    before, after = seen[0], seen[-1]
+    expected = before.std((2, 3)).mean(0).expand(3, -1)
+    assert torch.allclose(after.std((2, 3)), expected, rtol=1e-3)
+    assert not torch.allclose(before[:3].std((2, 3)), expected, rtol=0.1)
+    assert torch.allclose(after.mean((2, 3)), seen[-2].mean((2, 3)), atol=1e-4)
 
 
 def test_trained_networks_in_the_place_of_random_ones(tiny, threads, tmp_path, monkeypatch):
