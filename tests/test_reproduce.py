@@ -532,7 +532,8 @@ def test_an_experiment_runs_at_quick_scale(name, performed, threads):
     assert tables(name, "quick", performed["out"], sets=2)
     (first, record), *_ = found
     assert first.row == "datadam"
-    assert min(row["mean"] for row in record["rows"]) > 70  # of other rows some are meant to fail
+    least = 40 if first.run.untrained else 70
+    assert min(row["mean"] for row in record["rows"]) > least  # of other rows some are meant to fail
 
 
 @pytest.mark.slow
