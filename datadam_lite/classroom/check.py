@@ -25,10 +25,12 @@ def check_attention(fn: Attention, kind: str | None = None, *, p: int | float | 
     """Try an attention function, [B, C, H, W] -> [B, D], and say within seconds what is wrong with it, and why.
 
     Any function has to keep the contract: one float vector for each image, from that image alone, finite for zeros
-    and for responses up to 1000, the same at every call, with the right gradient, and the maps left as they were.
+    and for responses up to 1000, the same at every call, whether or not a gradient is wanted, with the right gradient,
+    and the maps left as they were.
 
     kind: the equation that the function claims to be; then the laws that follow from it are tried, too, on maps of
-    both signs. "spatial", "channel": a(h, w) = sum_c |f_c(h, w)|^p or a(c) = sum_{h,w} |f_c(h, w)|^p, then a / ||a||.
+    both signs, and the equation itself also on maps as large as a network has them.
+    "spatial", "channel": a(h, w) = sum_c |f_c(h, w)|^p or a(c) = sum_{h,w} |f_c(h, w)|^p, then a / ||a||.
     "mixed": these two laid end to end in either order, each times a weight that is the same for all images.
     None: a function of your own. Which laws it keeps is noted, and never held against it.
     p: the power that it should have; None: the default of its parameter p or, if it has none, any power.
