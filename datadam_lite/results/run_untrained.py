@@ -79,7 +79,7 @@ def random_network(protocol: Protocol, classes: int, usual: Float[Tensor, "n c h
 
 def strength(responses: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 1 1"]:
     """How strongly each filter responds to each image: the deviation over positions, which instance norm divides by."""
-    return responses.std((2, 3), keepdim=True)
+    return responses.std((2, 3), correction=0, keepdim=True)
 
 
 @torch.no_grad()
